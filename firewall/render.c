@@ -1,0 +1,961 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * The gate's rules, as docs/security.md tells them: one function per numbered rule, called in that order; each appends
+ * to the chains it concerns. A rule's comment begins with its number. Nothing accepts a packet for being "established"
+ * alone: each accept names its peer.
+ *
+ * With drop_default all rules apply. Without it (narrow tunnels alone in mode auto) the chains accept, and only rules
+ * 1, 2, 4 and 6 are there: what belongs in a tunnel goes through it or nowhere, everything else is left alone.
+ *
+ * STALE LINK: what the reroute chain marks is routed anew, but later chains of the same hook still see the link of the
+ * first lookup (the kernel keeps it for the whole traversal). So in the output chain, rules for traffic that Holdfast
+ * marks there name no link, and with drop_default nothing before rule 8 refuses by link.
+ *
+ * Links are matched by name, because a tunnel's link may not exist yet. Text is built from checked values only:
+ * plan_reason() looks at everything again, whoever called, and links with odd names, which others may make, are left
+ * out, that is, closed.
+ */
+
+#include "firewall/render.h"
+
+#include <string.h>
+
+#include "firewall/check.h"
+#include "firewall/grants.h"
+#include "firewall/name.h"
+
+#define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
+#define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
+#define TCP_OR_UDP      "meta l4proto { 6, 17 }"
+#define DNS_PORTS       "{ 53, 853 }"
+#define TO_DNS          TCP_OR_UDP " th dport " DNS_PORTS
+#define FROM_DNS        TCP_OR_UDP " th sport " DNS_PORTS
+#define TO_DNS_BY_ANY   "meta l4proto { 6, 17, 33, 132, 136 } th dport " DNS_PORTS /* DCCP, SCTP and UDP-Lite have ports too */
+#define ESTABLISHED     "ct state established,related"
+#define REPLY           "ct state established ct direction reply"
+#define RELEASED        "meta nfproto @" RELEASED_SET
+#define REFUSE_OUT      "counter name \"blocked_out\" reject with icmpx admin-prohibited"
+#define REFUSE_FORWARD  "counter name \"blocked_forward\" reject with icmpx admin-prohibited"
+#define REFUSE_IN       "counter name \"blocked_in\" drop"
+#define LOG             "limit rate 10/minute burst 5 packets log prefix \"holdfast: "
+
+struct render {
+	const struct gate_plan *plan;
+	struct ruleset *set;
+	bool drop;
+	/* "oifname { … }" and "iifname { … }" of the links there are; NULL for none */
+	char *to_local, *from_local, *to_attached, *from_attached; /* attached: uplinks and local links */
+	char *to_uplink, *from_uplink;
+	char *check_to[3], *check_from[3]; /* the check's resolvers, IPv4's and IPv6's, and its host */
+	/* "meta mark and M == V", "ct mark and M == V", and what sets them */
+	char is_mark[MARK_KIND_COUNT][48], is_flow[MARK_KIND_COUNT][48], set_mark[MARK_KIND_COUNT][64],
+	        set_flow[MARK_KIND_COUNT][64];
+};
+
+#define LINKS_MAX 256 /* uplinks, and local links, that are told apart; more are left out, that is, closed */
+
+static const int families[] = {AF_INET, AF_INET6};
+
+#define add(r, chain, comment, ...) ruleset_add((r)->set, CHAIN_##chain, comment, __VA_ARGS__)
+
+/* A rule for a tunnel: "6 out through home". */
+#define COMMENT_FOR(buffer, what, tunnel)                                                                              \
+	char buffer[COMMENT_MAX];                                                                                      \
+	snprintf(buffer, sizeof buffer, "%s %s", what, (tunnel)->id)
+
+/* ---- values as text ---- */
+
+static const char *family_word(int family)
+{
+	return family == AF_INET ? "ip" : "ip6";
+}
+
+/* inet_ntop(3) writes some IPv6 addresses with a dotted tail, which not every nft reads; those go in as plain groups.
+ */
+static const char *address_text(char buffer[IP_TEXT_MAX], const struct ip_address *address)
+{
+	ip_address_format(buffer, address);
+	if (address->family == AF_INET6 && strchr(buffer, '.')) {
+		size_t length = 0;
+		for (size_t i = 0; i < 16; i += 2)
+			length += (size_t)snprintf(buffer + length, IP_TEXT_MAX - length, "%s%x", i ? ":" : "",
+			        address->bytes[i] << 8 | address->bytes[i + 1]);
+	}
+	return buffer;
+}
+
+static int compare_networks(const void *left, const void *right)
+{
+	const struct ip_prefix *a = left, *b = right;
+	int order = memcmp(a->address.bytes, b->address.bytes, sizeof a->address.bytes);
+	return order ? order : (int)a->length - b->length;
+}
+
+/*
+ * "ip daddr 192.0.2.0/24" or "ip daddr { …, … }" of the networks of FAMILY; NULL for none. Sorted, and without those
+ * that lie within another: an interval set takes no overlaps. "Everything" is said by the family alone. The caller
+ * frees it.
+ */
+static char *match_networks(int family, const char *side, const struct ip_prefix *networks, size_t count)
+{
+	_cleanup_free_ struct ip_prefix *sorted = xcalloc(count, sizeof *sorted);
+	size_t kept = 0;
+	for (size_t i = 0; i < count; i++)
+		if (networks[i].address.family == family)
+			sorted[kept++] = ip_prefix_mask(networks[i]);
+	kept = ip_prefixes_merge(sorted, kept);
+	if (kept == 0)
+		return NULL;
+	if (sorted[0].length == 0)
+		return text_format("meta nfproto %s", family == AF_INET ? "ipv4" : "ipv6");
+	struct text text = TEXT_NULL;
+	text_append(&text, "%s %s %s", family_word(family), side, kept > 1 ? "{ " : "");
+	for (size_t i = 0; i < kept; i++) {
+		char address[IP_TEXT_MAX];
+		text_append(&text, "%s%s", i ? ", " : "", address_text(address, &sorted[i].address));
+		if (sorted[i].length < ip_address_bits(&sorted[i].address))
+			text_append(&text, "/%u", sorted[i].length);
+	}
+	text_append(&text, "%s", kept > 1 ? " }" : "");
+	return text_steal(&text);
+}
+
+static char *match_addresses(int family, const char *side, const struct ip_address *addresses, size_t count)
+{
+	_cleanup_free_ struct ip_prefix *hosts = xcalloc(count, sizeof *hosts);
+	for (size_t i = 0; i < count; i++)
+		hosts[i] = (struct ip_prefix){.address = addresses[i], .length = ip_address_bits(&addresses[i])};
+	return match_networks(family, side, hosts, count);
+}
+
+struct names {
+	const char *names[2 * LINKS_MAX];
+	size_t count;
+};
+
+static void collect_names(struct names *into, const char (*names)[IFNAMSIZ], size_t count)
+{
+	for (size_t i = 0; i < count && into->count < ELEMENTSOF(into->names); i++) {
+		bool known = !interface_name_foreign(names[i]);
+		for (size_t j = 0; j < into->count && !known; j++)
+			known = strcmp(into->names[j], names[i]) == 0;
+		if (!known)
+			into->names[into->count++] = names[i];
+	}
+}
+
+/* `oifname "eth0"` or `oifname { "eth0", "eth1" }`; NULL for none. The caller frees it. */
+static char *match_links(const char *side, const struct names *links)
+{
+	struct text text = TEXT_NULL;
+	if (links->count == 0)
+		return NULL;
+	text_append(&text, "%s %s", side, links->count > 1 ? "{ " : "");
+	for (size_t i = 0; i < links->count; i++)
+		text_append(&text, "%s\"%s\"", i ? ", " : "", links->names[i]);
+	text_append(&text, "%s", links->count > 1 ? " }" : "");
+	return text_steal(&text);
+}
+
+/* ---- the rules ---- */
+
+static void rule_1_loopback(struct render *r)
+{
+	add(r, INPUT, "1 loopback", "iifname \"lo\" accept");
+	add(r, OUTPUT, "1 loopback", "oifname \"lo\" accept");
+	add(r, REROUTE, "1 loopback", "oifname \"lo\" accept");
+}
+
+static bool tunnel_contacts(const struct gate_tunnel *tunnel)
+{
+	return tunnel->state == GATE_CONNECTING || tunnel->state == GATE_TUNNEL;
+}
+
+/*
+ * The endpoint's answers are known by their tuple, without state: conntrack may have forgotten a session that was quiet
+ * for long. ICMP errors carry the conntrack entry of the packet that they are about.
+ */
+static void worker_to_endpoint(struct render *r, const struct gate_tunnel *tunnel, const struct endpoint *endpoint)
+{
+	char address[IP_TEXT_MAX];
+	const char *family = family_word(endpoint->address.family),
+	           *protocol = endpoint->protocol == IPPROTO_TCP ? "tcp" : "udp";
+	int icmp = endpoint->address.family == AF_INET ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	address_text(address, &endpoint->address);
+	COMMENT_FOR(out, "2 worker to endpoint,", tunnel);
+	COMMENT_FOR(in, "2 endpoint to worker,", tunnel);
+	COMMENT_FOR(error, "2 errors about the endpoint,", tunnel);
+	add(r, OUTPUT, out, "%s %s %s daddr %s %s dport %u accept", r->is_mark[MARK_WORKER], NOT_INTO_TUNNEL, family,
+	        address, protocol, endpoint->port);
+	add(r, INPUT, in, "%s %s saddr %s %s sport %u accept", NOT_FROM_TUNNEL, family, address, protocol,
+	        endpoint->port);
+	add(r, INPUT, error,
+	        "%s meta l4proto %d ct state related ct original %s daddr %s ct original proto-dst %u accept",
+	        NOT_FROM_TUNNEL, icmp, family, address, endpoint->port);
+}
+
+static void worker_resolves(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(out, "2 worker to bootstrap resolvers,", tunnel);
+	COMMENT_FOR(in, "2 bootstrap resolvers to worker,", tunnel);
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to =
+		        match_addresses(families[i], "daddr", r->plan->bootstrap, r->plan->bootstrap_count);
+		_cleanup_free_ char *from =
+		        match_addresses(families[i], "saddr", r->plan->bootstrap, r->plan->bootstrap_count);
+		if (!to || !from)
+			continue;
+		add(r, OUTPUT, out, "%s %s %s " TCP_OR_UDP " th dport 53 accept", r->is_mark[MARK_WORKER],
+		        NOT_INTO_TUNNEL, to);
+		add(r, INPUT, in, "%s %s " TCP_OR_UDP " th sport 53 %s accept", NOT_FROM_TUNNEL, from, REPLY);
+	}
+}
+
+static void rule_2_worker(struct render *r)
+{
+	for (size_t i = 0; i < r->plan->tunnel_count; i++) {
+		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
+		if (!tunnel_contacts(tunnel))
+			continue;
+		for (size_t j = 0; j < tunnel->endpoint_count; j++)
+			worker_to_endpoint(r, tunnel, &tunnel->endpoints[j]);
+		if (tunnel->resolving)
+			worker_resolves(r, tunnel);
+	}
+	add(r, REROUTE, "2 worker", "%s accept", r->is_mark[MARK_WORKER]);
+}
+
+/*
+ * The release comes before everything that refuses, beside granted processes. It counts only while the kernel keeps the set's elements; a mark without them opens
+ * nothing. Inbound stays closed: only replies to flows that the release itself let out come in.
+ */
+static void released_traffic(struct render *r)
+{
+	const char *marked = r->is_mark[MARK_RELEASED], *flow = r->is_flow[MARK_RELEASED];
+	add(r, OUTPUT, "3 released", "%s %s accept", marked, RELEASED); /* see STALE LINK above */
+	add(r, INPUT, "3 replies to what is released", "%s %s ct direction reply %s accept", NOT_FROM_TUNNEL, flow,
+	        RELEASED);
+	add(r, FORWARD, "3 released", "%s %s %s accept", marked, NOT_INTO_TUNNEL, RELEASED);
+	add(r, FORWARD, "3 replies to what is released", "%s %s ct direction reply %s accept", NOT_FROM_TUNNEL, flow,
+	        RELEASED);
+}
+
+/* On every link but a tunnel's: rules this narrow need not wait until a new link is known. */
+static void rule_4_dhcp_and_neighbours(struct render *r)
+{
+	add(r, OUTPUT, "4 DHCPv4 and its renewals",
+	        NOT_INTO_TUNNEL " meta nfproto ipv4 udp sport 68 udp dport 67 accept");
+	add(r, INPUT, "4 DHCPv4", NOT_FROM_TUNNEL " meta nfproto ipv4 udp sport 67 udp dport 68 accept");
+	add(r, OUTPUT, "4 DHCPv6",
+	        NOT_INTO_TUNNEL
+	        " ip6 saddr fe80::/10 udp sport 546 ip6 daddr { ff02::1:2, ff05::1:3 } udp dport 547 accept");
+	add(r, OUTPUT, "4 DHCPv6 renewals",
+	        NOT_INTO_TUNNEL " ip6 daddr != ff00::/8 udp sport 546 udp dport 547 accept");
+	add(r, INPUT, "4 DHCPv6",
+	        NOT_FROM_TUNNEL " ip6 saddr fe80::/10 udp sport 547 ip6 daddr fe80::/10 udp dport 546 accept");
+	add(r, INPUT, "4 DHCPv6 renewals",
+	        NOT_FROM_TUNNEL " meta nfproto ipv6 udp sport 547 udp dport 546 " REPLY " accept");
+	add(r, OUTPUT, "4 router solicitation",
+	        NOT_INTO_TUNNEL " ip6 daddr ff02::2 icmpv6 type nd-router-solicit icmpv6 code 0 accept");
+	add(r, OUTPUT, "4 neighbour solicitation",
+	        NOT_INTO_TUNNEL
+	        " ip6 daddr { ff02::1:ff00:0/104, fe80::/10 } icmpv6 type nd-neighbor-solicit icmpv6 code 0 accept");
+	add(r, OUTPUT, "4 neighbour advertisement",
+	        NOT_INTO_TUNNEL " ip6 daddr fe80::/10 icmpv6 type nd-neighbor-advert icmpv6 code 0 accept");
+	add(r, INPUT, "4 router advertisement, redirect",
+	        NOT_FROM_TUNNEL
+	        " ip6 saddr fe80::/10 icmpv6 type { nd-router-advert, nd-redirect } icmpv6 code 0 accept");
+	add(r, INPUT, "4 neighbour solicitation",
+	        NOT_FROM_TUNNEL " ip6 saddr fe80::/10 icmpv6 type nd-neighbor-solicit icmpv6 code 0 accept");
+	add(r, INPUT, "4 neighbour advertisement",
+	        NOT_FROM_TUNNEL " icmpv6 type nd-neighbor-advert icmpv6 code 0 accept");
+}
+
+static void dns_through_tunnel(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(comment, "5 resolvers of", tunnel);
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to = match_addresses(families[i], "daddr", tunnel->dns, tunnel->dns_count);
+		if (!to)
+			continue;
+		add(r, OUTPUT, comment, "oifname \"%s\" %s " TO_DNS " accept", tunnel->interface, to);
+		add(r, REROUTE, comment, "oifname \"%s\" %s " TO_DNS " accept", tunnel->interface, to);
+		add(r, FORWARD, comment, "oifname \"%s\" %s " TO_DNS " accept", tunnel->interface, to);
+	}
+}
+
+static void dns_of_lan(struct render *r)
+{
+	const struct kill_switch *settings = r->plan->settings;
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to =
+		        match_addresses(families[i], "daddr", settings->dns.lan, settings->dns.lan_count);
+		_cleanup_free_ char *from =
+		        match_addresses(families[i], "saddr", settings->dns.lan, settings->dns.lan_count);
+		if (!to || !from)
+			continue;
+		add(r, OUTPUT, "5 resolver on the LAN", NOT_INTO_TUNNEL " %s " TO_DNS " accept", to);
+		add(r, REROUTE, "5 resolver on the LAN", NOT_INTO_TUNNEL " %s " TO_DNS " accept", to);
+		add(r, FORWARD, "5 resolver on the LAN", NOT_INTO_TUNNEL " %s " TO_DNS " accept", to);
+		add(r, INPUT, "5 resolver on the LAN", NOT_FROM_TUNNEL " %s " FROM_DNS " " REPLY " accept", from);
+		add(r, FORWARD, "5 resolver on the LAN", NOT_FROM_TUNNEL " %s " FROM_DNS " " REPLY " accept", from);
+	}
+}
+
+/* What asks for granted domains is known by its user and its resolvers; it leaves as granted addresses do. */
+static void dns_of_grants(struct render *r)
+{
+	const struct gate_plan *plan = r->plan;
+	const char *marked = r->is_mark[MARK_ADDRESS], *flow = r->is_flow[MARK_ADDRESS];
+	if (!(plan->granted & 1u << GRANT_NAMES) || plan->names_uid == 0)
+		return;
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to = match_addresses(families[i], "daddr", plan->names_resolvers, plan->names_resolver_count);
+		_cleanup_free_ char *from = match_addresses(families[i], "saddr", plan->names_resolvers, plan->names_resolver_count);
+		if (!to || !from)
+			continue;
+		add(r, REROUTE, "5 resolver of granted domains", "meta skuid %u %s " TCP_OR_UDP " th dport 53 %s %s accept", plan->names_uid,
+		        to, r->set_flow[MARK_ADDRESS], r->set_mark[MARK_ADDRESS]);
+		add(r, OUTPUT, "5 resolver of granted domains", "meta skuid %u %s " TCP_OR_UDP " th dport 53 %s %s accept",
+		        plan->names_uid, to, marked, flow);
+		add(r, INPUT, "5 resolver of granted domains", NOT_FROM_TUNNEL " %s " TCP_OR_UDP " th sport 53 %s " REPLY " accept",
+		        from, flow);
+	}
+}
+
+static struct check_words check_words(const struct render *r)
+{
+	return (struct check_words){
+	        .is_checker = r->is_mark[MARK_CHECKER],
+	        .is_mark = r->is_mark[MARK_CHECK],
+	        .is_flow = r->is_flow[MARK_CHECK],
+	        .set_mark = r->set_mark[MARK_CHECK],
+	        .set_flow = r->set_flow[MARK_CHECK],
+	        .to_uplink = r->to_uplink,
+	        .from_uplink = r->from_uplink,
+	        .to_resolver = {r->check_to[0], r->check_to[1]},
+	        .from_resolver = {r->check_from[0], r->check_from[1]},
+	        .to_host = r->check_to[2] ? r->check_to[2] : "",
+	        .from_host = r->check_from[2] ? r->check_from[2] : "",
+	};
+}
+
+static void rule_5_dns(struct render *r)
+{
+	struct check_words words = check_words(r);
+	for (size_t i = 0; i < r->plan->tunnel_count; i++)
+		if (r->plan->tunnels[i].state == GATE_TUNNEL)
+			dns_through_tunnel(r, &r->plan->tunnels[i]);
+	dns_of_lan(r);
+	dns_of_grants(r);
+	check_rule_5(r->set, &r->plan->check, &words);
+	add(r, OUTPUT, "5 no other DNS", TO_DNS_BY_ANY " " REFUSE_OUT);
+	if (r->to_local)
+		add(r, FORWARD, "5 DNS among local links", "%s %s " TO_DNS " accept", r->from_local, r->to_local);
+	add(r, FORWARD, "5 no other DNS", TO_DNS_BY_ANY " " REFUSE_FORWARD);
+}
+
+static bool tunnels_share_an_address(const struct gate_tunnel *a, const struct gate_tunnel *b)
+{
+	for (size_t i = 0; i < a->address_count; i++)
+		for (size_t j = 0; j < b->address_count; j++)
+			if (ip_address_equal(&a->addresses[i].address, &b->addresses[j].address))
+				return true;
+	return false;
+}
+
+/*
+ * CVE-2019-14899: whoever shares a network with the host must not learn what its tunnel's addresses answer. Providers
+ * may give two tunnels the same address; both links are then its own.
+ */
+static void guard_tunnel_addresses(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(comment, "6 addresses of", tunnel);
+	struct names own = {.names = {tunnel->interface}, .count = 1};
+	for (size_t i = 0; i < r->plan->tunnel_count && own.count < ELEMENTSOF(own.names); i++)
+		if (&r->plan->tunnels[i] != tunnel && tunnels_share_an_address(tunnel, &r->plan->tunnels[i]))
+			own.names[own.count++] = r->plan->tunnels[i].interface;
+	_cleanup_free_ char *elsewhere = match_links("iifname !=", &own);
+	_cleanup_free_ struct ip_address *addresses = xcalloc(tunnel->address_count, sizeof *addresses);
+	for (size_t i = 0; i < tunnel->address_count; i++)
+		addresses[i] = tunnel->addresses[i].address;
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to = match_addresses(families[i], "daddr", addresses, tunnel->address_count);
+		if (to)
+			add(r, INPUT, comment, "%s %s " REFUSE_IN, elsewhere, to);
+	}
+}
+
+static void input_from_tunnel(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(in, "6 in from", tunnel);
+	COMMENT_FOR(nothing, "6 nothing more from", tunnel);
+	if (tunnel->state == GATE_TUNNEL) {
+		add(r, INPUT, in, "iifname \"%s\" accept", tunnel->interface);
+		add(r, FORWARD, in, "iifname \"%s\" " ESTABLISHED " accept", tunnel->interface);
+	} else {
+		add(r, INPUT, nothing, "iifname \"%s\" " REFUSE_IN, tunnel->interface);
+	}
+	add(r, FORWARD, nothing, "iifname \"%s\" " REFUSE_FORWARD, tunnel->interface);
+}
+
+/* A network that a narrow tunnel wants. */
+struct demand {
+	struct ip_prefix network;
+	const struct gate_tunnel *tunnel;
+	size_t index; /* of the tunnel: the order between equals */
+};
+
+/* The most specific first: it decides. */
+static int compare_demands(const void *left, const void *right)
+{
+	const struct demand *a = left, *b = right;
+	if (a->network.length != b->network.length)
+		return (int)b->network.length - a->network.length;
+	if (a->network.address.family != b->network.address.family)
+		return a->network.address.family - b->network.address.family;
+	int order = compare_networks(&a->network, &b->network);
+	return order ? order : (a->index > b->index) - (a->index < b->index);
+}
+
+static struct demand *sorted_demands(const struct gate_plan *plan, size_t *ret_count)
+{
+	size_t count = 0;
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		count += plan->tunnels[i].all || plan->tunnels[i].state == GATE_OPEN ? 0 : plan->tunnels[i].route_count;
+	struct demand *demands = xcalloc(count, sizeof *demands);
+	*ret_count = count;
+	count = 0;
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		for (size_t j = 0; j < plan->tunnels[i].route_count && !plan->tunnels[i].all &&
+		                   plan->tunnels[i].state != GATE_OPEN;
+		        j++)
+			demands[count++] =
+			        (struct demand){ip_prefix_mask(plan->tunnels[i].routes[j]), &plan->tunnels[i], i};
+	qsort(demands, count, sizeof *demands, compare_demands);
+	return demands;
+}
+
+static void demand_carried(struct render *r, const struct demand *demand)
+{
+	const struct gate_tunnel *tunnel = demand->tunnel;
+	int family = demand->network.address.family;
+	_cleanup_free_ char *to = match_networks(family, "daddr", &demand->network, 1);
+	COMMENT_FOR(out, "6 out through", tunnel);
+	if (tunnel->state != GATE_TUNNEL)
+		return;
+	add(r, OUTPUT, out, "oifname \"%s\" %s accept", tunnel->interface, to);
+	add(r, FORWARD, out, "oifname \"%s\" %s accept", tunnel->interface, to);
+}
+
+/* What belongs to the network and was not accepted just before goes nowhere, and answers from there are not believed.
+ */
+static void demand_refused(struct render *r, const struct demand *demand)
+{
+	int family = demand->network.address.family;
+	_cleanup_free_ char *to = match_networks(family, "daddr", &demand->network, 1);
+	_cleanup_free_ char *from = match_networks(family, "saddr", &demand->network, 1);
+	COMMENT_FOR(nowhere, "6 nowhere else, networks of", demand->tunnel);
+	COMMENT_FOR(elsewhere, "6 from elsewhere, networks of", demand->tunnel);
+	add(r, OUTPUT, nowhere, "%s " REFUSE_OUT, to);
+	add(r, FORWARD, nowhere, "%s " REFUSE_FORWARD, to);
+	add(r, INPUT, elsewhere, "%s " REFUSE_IN, from);
+}
+
+static void narrow_tunnels(struct render *r)
+{
+	size_t count;
+	_cleanup_free_ struct demand *demands = sorted_demands(r->plan, &count);
+	for (size_t i = 0; i < count; i++) {
+		demand_carried(r, &demands[i]);
+		bool last = i + 1 == count || !ip_prefix_equal(&demands[i].network, &demands[i + 1].network);
+		if (last)
+			demand_refused(r, &demands[i]);
+	}
+}
+
+/* Where the chains accept by default, a narrow tunnel that does not carry still takes nothing into its link; else rule
+ * 11 sees to it. */
+static void output_to_tunnel(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(out, "6 out through", tunnel);
+	COMMENT_FOR(nothing, "6 nothing into", tunnel);
+	if (tunnel->all && tunnel->state == GATE_TUNNEL) {
+		add(r, OUTPUT, out, "oifname \"%s\" accept", tunnel->interface);
+		add(r, FORWARD, out, "oifname \"%s\" accept", tunnel->interface);
+	} else if (!r->drop && tunnel->state != GATE_TUNNEL) {
+		add(r, OUTPUT, nothing, "oifname \"%s\" " REFUSE_OUT, tunnel->interface);
+		add(r, FORWARD, nothing, "oifname \"%s\" " REFUSE_FORWARD, tunnel->interface);
+	}
+}
+
+static struct grant_words granted_words(const struct render *r)
+{
+	return (struct grant_words){
+	        .is_mark = r->is_mark[MARK_ADDRESS],
+	        .is_flow = r->is_flow[MARK_ADDRESS],
+	        .set_mark = r->set_mark[MARK_ADDRESS],
+	        .set_flow = r->set_flow[MARK_ADDRESS],
+	        .from_local = r->from_local,
+	};
+}
+
+static void rule_6_tunnels(struct render *r)
+{
+	const struct gate_plan *plan = r->plan;
+	struct grant_words words = granted_words(r);
+	if (r->drop)
+		grants_rule_6(r->set, plan->granted, &words);
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		guard_tunnel_addresses(r, &plan->tunnels[i]);
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		if (plan->tunnels[i].state != GATE_OPEN)
+			input_from_tunnel(r, &plan->tunnels[i]);
+	narrow_tunnels(r);
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		if (plan->tunnels[i].state != GATE_OPEN)
+			output_to_tunnel(r, &plan->tunnels[i]);
+}
+
+static void management_neighbours(struct render *r)
+{
+	const struct kill_switch *settings = r->plan->settings;
+	_cleanup_free_ char *to =
+	        match_networks(AF_INET6, "daddr", settings->management, settings->management_count);
+	add(r, OUTPUT, "8 management's neighbours",
+	        NOT_INTO_TUNNEL " %s icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } icmpv6 code 0 accept", to);
+}
+
+/* A narrow tunnel's networks come before (rule 6): they are not granted away by an address. */
+static void rule_7_granted(struct render *r)
+{
+	struct grant_words words = granted_words(r);
+	struct check_words check = check_words(r);
+	grants_rule_7(r->set, r->plan->granted, &words);
+	check_rule_7(r->set, &r->plan->check, &check);
+}
+
+/*
+ * The connection's mark is set by whatever comes in, not only by its first packet: a session that stood before the gate
+ * closed goes on. Replies carry MARK_INBOUND, so that they take the host's own routes.
+ */
+static void rule_8_inbound(struct render *r)
+{
+	const struct kill_switch *settings = r->plan->settings;
+	const char *remember = r->set_flow[MARK_INBOUND];
+	if (settings->management_count == 0 && settings->inbound_count == 0)
+		return;
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *from =
+		        match_networks(families[i], "saddr", settings->management, settings->management_count);
+		if (from)
+			add(r, INPUT, "8 management", NOT_FROM_TUNNEL " %s %s accept", from, remember);
+		if (from && families[i] == AF_INET6) /* conntrack leaves neighbour discovery alone: no reply to it is known */
+			management_neighbours(r);
+	}
+	for (size_t i = 0; i < settings->inbound_count; i++) {
+		const struct inbound_service *service = &settings->inbound[i];
+		const char *protocol = service->protocol == IPPROTO_TCP ? "tcp" : "udp";
+		if (service->from_count == 0)
+			add(r, INPUT, "8 inbound service", NOT_FROM_TUNNEL " %s dport %u %s accept", protocol,
+			        service->port, remember);
+		for (size_t j = 0; j < ELEMENTSOF(families); j++) {
+			_cleanup_free_ char *from =
+			        match_networks(families[j], "saddr", service->from, service->from_count);
+			if (from)
+				add(r, INPUT, "8 inbound service", NOT_FROM_TUNNEL " %s %s dport %u %s accept", from,
+				        protocol, service->port, remember);
+		}
+	}
+	add(r, OUTPUT, "8 replies", "%s accept", r->is_flow[MARK_INBOUND]); /* see STALE LINK above */
+	add(r, REROUTE, "8 replies", "%s %s accept", r->is_flow[MARK_INBOUND], r->set_mark[MARK_INBOUND]);
+}
+
+/*
+ * Containers and VMs: among themselves, the host's DHCP and DNS, neighbour discovery (Linux asks for a neighbour from the
+ * address that it wants to talk from, which rule 4 does not take), and the ICMP errors that tell them at once what rule
+ * 11 refused.
+ */
+static void rule_9_local_links(struct render *r)
+{
+	if (!r->to_local)
+		return;
+	add(r, FORWARD, "9 among local links", "%s %s accept", r->from_local, r->to_local);
+	add(r, INPUT, "9 the host's DHCP and DNS", "%s udp dport { 53, 67, 547 } accept", r->from_local);
+	add(r, INPUT, "9 the host's DNS", "%s tcp dport 53 accept", r->from_local);
+	add(r, INPUT, "9 neighbours", "%s icmpv6 type { nd-router-solicit, nd-neighbor-solicit } icmpv6 code 0 accept",
+	        r->from_local);
+	add(r, OUTPUT, "9 neighbours",
+	        "%s icmpv6 type { nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } icmpv6 code 0 accept",
+	        r->to_local);
+	add(r, OUTPUT, "9 the host's DHCP", "%s udp sport { 67, 547 } accept", r->to_local);
+	add(r, OUTPUT, "9 the host's DNS", "%s " TCP_OR_UDP " th sport 53 " REPLY " accept", r->to_local);
+	add(r, OUTPUT, "9 refusals",
+	        "%s icmp type { destination-unreachable, time-exceeded, parameter-problem } accept", r->to_local);
+	add(r, OUTPUT, "9 refusals",
+	        "%s icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept",
+	        r->to_local);
+}
+
+/* Forwarded traffic obeys the same rule outwards; what comes back from the LAN may only enter a local link,
+ * established. */
+static void lan_network(
+        struct render *r, const char *comment, const char *out_by, const char *in_by, const char *to, const char *from)
+{
+	add(r, OUTPUT, comment, "%s %s accept", out_by, to);
+	add(r, INPUT, comment, "%s %s accept", in_by, from);
+	add(r, FORWARD, comment, "%s %s accept", out_by, to);
+	if (r->to_local)
+		add(r, FORWARD, comment, "%s %s %s " ESTABLISHED " accept", in_by, r->to_local, from);
+}
+
+/* NETWORKS are of one family; INTERFACE "": any link that is no tunnel. */
+static void lan_by_link(
+        struct render *r, const char *comment, const char *interface, const struct ip_prefix *networks, size_t count)
+{
+	int family = networks[0].address.family;
+	_cleanup_free_ char *to = match_networks(family, "daddr", networks, count);
+	_cleanup_free_ char *from = match_networks(family, "saddr", networks, count);
+	char out_by[32] = NOT_INTO_TUNNEL, in_by[32] = NOT_FROM_TUNNEL;
+	if (interface[0]) {
+		snprintf(out_by, sizeof out_by, "oifname \"%s\"", interface);
+		snprintf(in_by, sizeof in_by, "iifname \"%s\"", interface);
+	}
+	lan_network(r, comment, out_by, in_by, to, from);
+}
+
+/*
+ * Of the private networks those that are attached, by their own link: a socket bound to the uplink must not send there what
+ * belongs to a private network behind a tunnel. Link-local is on every link.
+ */
+static void lan_allow(struct render *r)
+{
+	static const struct {
+		const char *to, *from;
+	} link_local[] = {
+	        {"ip daddr 169.254.0.0/16", "ip saddr 169.254.0.0/16"},
+	        {"ip6 daddr fe80::/10", "ip6 saddr fe80::/10"},
+	};
+	if (!r->to_attached)
+		return;
+	for (size_t i = 0; i < ELEMENTSOF(link_local); i++)
+		lan_network(r, "10 LAN", r->to_attached, r->from_attached, link_local[i].to, link_local[i].from);
+	for (size_t i = 0; i < r->plan->attached_count; i++)
+		if (interface_name_foreign(r->plan->attached[i].interface))
+			lan_by_link(r, "10 LAN", r->plan->attached[i].interface, &r->plan->attached[i].network, 1);
+	add(r, OUTPUT, "10 LAN multicast", "%s ip daddr { 224.0.0.0/24, 239.0.0.0/8, 255.255.255.255 } accept",
+	        r->to_attached);
+	add(r, OUTPUT, "10 LAN multicast",
+	        "%s ip6 daddr { ff01::/16, ff02::/16, ff03::/16, ff04::/16, ff05::/16 } accept", r->to_attached);
+}
+
+/* One rule for all networks of a link and a family, however many they are. */
+static void lan_custom(struct render *r)
+{
+	const struct kill_switch *settings = r->plan->settings;
+	_cleanup_free_ struct ip_prefix *networks = xcalloc(settings->lan_network_count, sizeof *networks);
+	_cleanup_free_ bool *done = xcalloc(settings->lan_network_count, sizeof *done);
+	for (size_t i = 0; i < settings->lan_network_count; i++) {
+		const struct lan_network *lan = &settings->lan_networks[i];
+		size_t count = 0;
+		for (size_t j = i; !done[i] && j < settings->lan_network_count; j++) {
+			const struct lan_network *other = &settings->lan_networks[j];
+			if (other->network.address.family != lan->network.address.family || strcmp(other->interface, lan->interface) != 0)
+				continue;
+			networks[count++] = other->network;
+			done[j] = j > i;
+		}
+		if (count > 0)
+			lan_by_link(r, "10 LAN, custom", lan->interface, networks, count);
+	}
+}
+
+static void rule_10_lan(struct render *r)
+{
+	switch (r->plan->settings->lan) {
+	case LAN_BLOCK:
+		break;
+	case LAN_ALLOW:
+		lan_allow(r);
+		break;
+	case LAN_CUSTOM:
+		lan_custom(r);
+		break;
+	}
+}
+
+/* ICMP, never a TCP reset: a reset would kill the connections that live inside a tunnel which is being restarted. */
+static void rule_11_the_rest(struct render *r)
+{
+	add(r, INPUT, "11 log", LOG "in \" level info");
+	add(r, INPUT, "11 the rest", REFUSE_IN);
+	add(r, OUTPUT, "11 log", LOG "out \" level info");
+	add(r, OUTPUT, "11 the rest", REFUSE_OUT);
+	add(r, FORWARD, "11 log", LOG "forwarded \" level info");
+	add(r, FORWARD, "11 the rest", REFUSE_FORWARD);
+}
+
+/* ---- the release: marks what no rule accepts, so that route, filter and masquerade open and close together ---- */
+
+static void carried_networks(struct render *r, const char *comment, const char *what)
+{
+	if (r->drop) {
+		add(r, REROUTE, comment, "%s " TCP_OR_UDP " th dport != " DNS_PORTS " accept", what);
+		add(r, REROUTE, comment, "%s meta l4proto != { 6, 17 } accept", what);
+	} else {
+		add(r, REROUTE, comment, "%s accept", what);
+	}
+}
+
+/* What a tunnel carries is not given to the release; with drop_default other DNS is not carried (rule 5). */
+static void carried_is_not_released(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(comment, "6 carried by", tunnel);
+	_cleanup_free_ char *link = text_format("oifname \"%s\"", tunnel->interface);
+	if (tunnel->all)
+		carried_networks(r, comment, link);
+	for (size_t i = 0; i < ELEMENTSOF(families) && !tunnel->all; i++) {
+		_cleanup_free_ char *to = match_networks(families[i], "daddr", tunnel->routes, tunnel->route_count);
+		_cleanup_free_ char *what = to ? text_format("%s %s", link, to) : NULL;
+		if (what)
+			carried_networks(r, comment, what);
+	}
+}
+
+/*
+ * Only flows that begin while the release lives are marked: one that began inside the tunnel has the tunnel's source
+ * address, which nothing would masquerade any more.
+ */
+static void release_what(struct render *r, enum gate_chain chain, const char *match)
+{
+	const char *space = match[0] ? " " : "";
+	ruleset_add(r->set, chain, "release, new flow", "%s%s" RELEASED " ct state new %s", match, space,
+	        r->set_flow[MARK_RELEASED]);
+	ruleset_add(r->set, chain, "release", "%s%s" RELEASED " ct direction original %s %s", match, space,
+	        r->is_flow[MARK_RELEASED], r->set_mark[MARK_RELEASED]);
+}
+
+static void release_narrow(struct render *r, int family)
+{
+	size_t count;
+	_cleanup_free_ struct demand *demands = sorted_demands(r->plan, &count);
+	_cleanup_free_ struct ip_prefix *networks = xcalloc(count, sizeof *networks);
+	for (size_t i = 0; i < count; i++)
+		networks[i] = demands[i].network;
+	_cleanup_free_ char *to = match_networks(family, "daddr", networks, count);
+	if (to)
+		release_what(r, CHAIN_REROUTE, to);
+	if (to && r->from_local) {
+		_cleanup_free_ char *forwarded = text_format("%s %s", r->from_local, to);
+		release_what(r, CHAIN_PREROUTING, forwarded);
+	}
+}
+
+static void release(struct render *r)
+{
+	const struct gate_plan *plan = r->plan;
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		if (plan->tunnels[i].state == GATE_TUNNEL)
+			carried_is_not_released(r, &plan->tunnels[i]);
+	if (r->drop) {
+		release_what(r, CHAIN_REROUTE, "");
+		if (r->from_local) {
+			_cleanup_free_ char *forwarded = text_format("%s fib daddr type unicast", r->from_local);
+			release_what(r, CHAIN_PREROUTING, forwarded);
+		}
+	} else {
+		for (size_t j = 0; j < ELEMENTSOF(families); j++)
+			release_narrow(r, families[j]);
+	}
+	if (r->to_local)
+		add(r, POSTROUTING, "release, not among local links", "%s accept", r->to_local);
+	add(r, POSTROUTING, "release", "%s masquerade", r->is_mark[MARK_RELEASED]);
+}
+
+/* forwarding.masquerade: what others send through the tunnel takes the tunnel's address. */
+static void masquerade_forwarded(struct render *r)
+{
+	for (size_t i = 0; i < r->plan->tunnel_count && r->plan->settings->masquerade; i++) {
+		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
+		COMMENT_FOR(comment, "6 masquerade through", tunnel);
+		if (tunnel->state == GATE_TUNNEL)
+			add(r, POSTROUTING, comment, "oifname \"%s\" fib saddr type != local masquerade",
+			        tunnel->interface);
+	}
+}
+
+/* ---- checks ---- */
+
+static bool address_good(const struct ip_address *address)
+{
+	return address->family == AF_INET || address->family == AF_INET6;
+}
+
+static bool networks_good(const struct ip_prefix *networks, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!address_good(&networks[i].address) || networks[i].length > ip_address_bits(&networks[i].address))
+			return false;
+	return true;
+}
+
+static bool addresses_good(const struct ip_address *addresses, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!address_good(&addresses[i]))
+			return false;
+	return true;
+}
+
+static const char *tunnel_reason(const struct gate_tunnel *tunnel)
+{
+	if (!tunnel->id || !tunnel_name_valid(tunnel->id))
+		return "a tunnel's id is not valid";
+	if (!tunnel->interface || !interface_name_valid(tunnel->interface) ||
+	        strncmp(tunnel->interface, GATE_LINK_PREFIX, strlen(GATE_LINK_PREFIX)) != 0)
+		return "a tunnel's link is not named hf-…";
+	if (tunnel->endpoint_count > GATE_ENDPOINTS_MAX)
+		return "a tunnel has too many endpoints at a time";
+	for (size_t i = 0; i < tunnel->endpoint_count; i++) {
+		const struct endpoint *endpoint = &tunnel->endpoints[i];
+		if (!address_good(&endpoint->address) || endpoint->port == 0 ||
+		        (endpoint->protocol != IPPROTO_TCP && endpoint->protocol != IPPROTO_UDP))
+			return "an endpoint is not valid";
+	}
+	if ((unsigned)tunnel->state > GATE_TUNNEL)
+		return "a tunnel's state is not valid";
+	if (!networks_good(tunnel->routes, tunnel->route_count) ||
+	        !networks_good(tunnel->addresses, tunnel->address_count) ||
+	        !addresses_good(tunnel->dns, tunnel->dns_count))
+		return "a tunnel's networks, addresses or resolvers are not valid";
+	return NULL;
+}
+
+/* What is wrong with PLAN, or NULL. Settings are checked where they are parsed; here only what would break the text. */
+static const char *plan_reason(const struct gate_plan *plan)
+{
+	if (!plan->settings)
+		return "the plan has no settings";
+	if (!plan->settings->mark_mask || (plan->settings->mark & ~plan->settings->mark_mask))
+		return "the mark does not lie under its mask";
+	for (size_t i = 0; i < plan->attached_count; i++)
+		if (!networks_good(&plan->attached[i].network, 1))
+			return "an attached network is not valid";
+	if (!addresses_good(plan->bootstrap, plan->bootstrap_count))
+		return "a bootstrap resolver is not valid";
+	if (!addresses_good(plan->names_resolvers, plan->names_resolver_count))
+		return "a resolver of granted domains is not valid";
+	if (check_reason(&plan->check))
+		return check_reason(&plan->check);
+	for (size_t i = 0; i < plan->tunnel_count; i++) {
+		const char *reason = tunnel_reason(&plan->tunnels[i]);
+		if (reason)
+			return reason;
+	}
+	return NULL;
+}
+
+/* ---- the whole ---- */
+
+static void prepare(struct render *r)
+{
+	const struct gate_plan *plan = r->plan;
+	const struct kill_switch *settings = plan->settings;
+	const struct gate_check *check = &plan->check;
+	struct names local = {}, attached = {}, uplinks = {};
+	collect_names(&local, plan->local_links, plan->local_link_count);
+	collect_names(&attached, plan->uplinks, plan->uplink_count);
+	collect_names(&attached, plan->local_links, plan->local_link_count);
+	collect_names(&uplinks, plan->uplinks, plan->uplink_count);
+	r->to_uplink = match_links("oifname", &uplinks);
+	r->from_uplink = match_links("iifname", &uplinks);
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		r->check_to[i] = match_addresses(families[i], "daddr", check->resolvers, check->resolver_count);
+		r->check_from[i] = match_addresses(families[i], "saddr", check->resolvers, check->resolver_count);
+	}
+	if (check->host.family != AF_UNSPEC) {
+		r->check_to[2] = match_addresses(check->host.family, "daddr", &check->host, 1);
+		r->check_from[2] = match_addresses(check->host.family, "saddr", &check->host, 1);
+	}
+	r->to_local = match_links("oifname", &local);
+	r->from_local = match_links("iifname", &local);
+	r->to_attached = match_links("oifname", &attached);
+	r->from_attached = match_links("iifname", &attached);
+	for (enum mark_kind kind = 0; kind < MARK_KIND_COUNT; kind++) {
+		uint32_t mask = settings->mark_mask, value = mark_value(settings->mark, mask, kind);
+		snprintf(r->is_mark[kind], sizeof r->is_mark[kind], "meta mark and 0x%08x == 0x%08x", mask, value);
+		snprintf(r->is_flow[kind], sizeof r->is_flow[kind], "ct mark and 0x%08x == 0x%08x", mask, value);
+		snprintf(r->set_mark[kind], sizeof r->set_mark[kind], "meta mark set meta mark and 0x%08x or 0x%08x",
+		        ~mask, value);
+		snprintf(r->set_flow[kind], sizeof r->set_flow[kind], "ct mark set ct mark and 0x%08x or 0x%08x", ~mask,
+		        value);
+	}
+	/* A tunnel that wants everything is never guarded by chains that accept, whatever the caller thought. */
+	r->drop = plan->drop_default;
+	for (size_t i = 0; i < plan->tunnel_count; i++)
+		r->drop |= plan->tunnels[i].all && plan->tunnels[i].state != GATE_OPEN;
+}
+
+static void finish(struct render *r)
+{
+	free(r->to_local);
+	free(r->from_local);
+	free(r->to_attached);
+	free(r->from_attached);
+	free(r->to_uplink);
+	free(r->from_uplink);
+	for (size_t i = 0; i < ELEMENTSOF(r->check_to); i++) {
+		free(r->check_to[i]);
+		free(r->check_from[i]);
+	}
+}
+
+int render_plan(const struct gate_plan *plan, struct ruleset *ret, const char **ret_reason)
+{
+	struct render r = {.plan = plan, .set = ret};
+	if (!plan->exists)
+		return 0;
+	*ret_reason = plan_reason(plan);
+	if (*ret_reason)
+		return -EINVAL;
+	prepare(&r);
+	ret->exists = true;
+	ret->drop = r.drop;
+	rule_1_loopback(&r);
+	rule_2_worker(&r);
+	grants_rule_3(ret, plan->granted);
+	released_traffic(&r);
+	rule_4_dhcp_and_neighbours(&r);
+	if (r.drop)
+		rule_5_dns(&r);
+	rule_6_tunnels(&r);
+	if (r.drop) {
+		rule_7_granted(&r);
+		rule_8_inbound(&r);
+		rule_9_local_links(&r);
+		rule_10_lan(&r);
+		rule_11_the_rest(&r);
+	}
+	release(&r);
+	if (r.drop) {
+		struct grant_words words = granted_words(&r);
+		struct check_words check = check_words(&r);
+		grants_masquerade(ret, plan->granted, &words);
+		check_masquerade(ret, &plan->check, &check);
+	}
+	masquerade_forwarded(&r);
+	finish(&r);
+	return 0;
+}
+
+char *gate_render(const struct gate_plan *plan)
+{
+	_cleanup_ruleset_ struct ruleset set = {};
+	const char *reason;
+	if (render_plan(plan, &set, &reason) < 0)
+		return NULL;
+	struct text text = TEXT_NULL;
+	ruleset_append(&text, &set);
+	return text_steal(&text);
+}

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the settings let by beside the tunnel: inbound services, management networks, LAN networks of a link, resolvers on the LAN."""
+
+import contextlib
+import socket
+
+from lab import process, topology
+from lab.granted import ends
+from lab.leaks import SERVER
+from lab.names import NameServer
+from lab.traffic import KINDS
+
+LAN_KINDS = tuple(kind for kind in KINDS if kind.destination in (topology.LAN4, topology.LAN6) and kind.port not in (53, 853))
+
+
+def listen(lab, port, family=socket.AF_INET):
+    with lab.net.client.entered():
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+    sock.listen()
+    sock.settimeout(process.PATIENCE)
+    return sock
+
+
+def knock(namespace, host, port, listener, timeout=process.PATIENCE):
+    """A connection from NAMESPACE to the client, both ends; TimeoutError where nobody opens."""
+    with namespace.entered():
+        far = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    far.settimeout(timeout)
+    try:
+        far.connect((host, port))
+    except BaseException:
+        far.close()
+        raise
+    near, _ = listener.accept()
+    for sock in (near, far):
+        sock.settimeout(process.PATIENCE)
+    return near, far
+
+
+def refused(namespace, host, port, listener):
+    with contextlib.suppress(OSError):
+        for sock in knock(namespace, host, port, listener, timeout=1.5):
+            sock.close()
+        return False
+    return True
+
+
+def talks(near, far):
+    far.sendall(b"hello")
+    assert near.recv(64) == b"hello"
+    near.sendall(b"welcome")
+    assert far.recv(64) == b"welcome"
+
+
+def test_inbound_service(lab):
+    """an inbound service answers those it is for, by the uplink, tunnel or not; the port next to it and others get no answer"""
+    daemon, _ = lab.guarded(mode="always")
+    services = [{"protocol": "tcp", "port": 22, "from": ["198.51.100.0/24", "2001:db8:3::/64"]}, {"protocol": "tcp", "port": 80}]
+    ssh, ssh6, web, other = listen(lab, 22), listen(lab, 22, socket.AF_INET6), listen(lab, 80), listen(lab, 81)
+    assert refused(lab.net.internet, topology.CLIENT4, 22, ssh)
+    daemon.api.patch("/kill-switch", {"inbound": services})
+    living = [
+        knock(lab.net.internet, topology.CLIENT4, 22, ssh),
+        knock(lab.net.internet, topology.CLIENT6, 22, ssh6),
+        knock(lab.net.lan, topology.CLIENT4, 80, web),
+    ]
+    for pair in living:
+        talks(*pair)
+    assert refused(lab.net.lan, topology.CLIENT4, 22, ssh), "open to others than those it is for"
+    assert refused(lab.net.internet, topology.CLIENT4, 81, other)
+    flows = [ends(near) for near, _ in living]
+    lab.leaks.closed([SERVER], flows)
+    daemon.api.stop()
+    for pair in living:
+        talks(*pair)
+    lab.leaks.closed(flows=flows)
+    daemon.api.patch("/kill-switch", {"inbound": None})
+    assert refused(lab.net.internet, topology.CLIENT4, 22, ssh)
+    place = lab.capture.mark()
+    for near, _ in living:
+        near.setblocking(False)
+        with contextlib.suppress(OSError):
+            near.send(b"after")
+    left = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.source_port in (22, 80)]
+    assert not left, f"a living connection was not cut: {left[0]}"
+
+
+def test_management_network(lab):
+    """a management network reaches every port and is answered; nothing begins towards it, and others reach nothing"""
+    daemon, _ = lab.guarded()
+    daemon.api.patch("/kill-switch", {"management": ["198.51.100.0/24", "2001:db8:3::/64"]})
+    pairs = []
+    for family, host in ((socket.AF_INET, topology.CLIENT4), (socket.AF_INET6, topology.CLIENT6)):
+        listener = listen(lab, 2222, family)
+        pairs.append(knock(lab.net.internet, host, 2222, listener))
+        talks(*pairs[-1])
+        assert refused(lab.net.lan, host, 2222, listener)
+    lab.leaks.closed([SERVER], [ends(near) for near, _ in pairs])
+
+
+def test_custom_lan(lab):
+    """a custom network is reached on its link, in both families and without DNS, and not where it is bound to another link"""
+    daemon, _ = lab.guarded()
+    networks = ["10.1.0.0/24", "fd01::/64"]
+    daemon.api.patch("/kill-switch", {"lan": {"custom": [{"network": network, "interface": "eth0"} for network in networks]}})
+    place = lab.capture.mark()
+    lab.offering.offer(LAN_KINDS)
+    lan = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination in (topology.LAN4, topology.LAN6)]
+    assert {frame.destination for frame in lan} == {topology.LAN4, topology.LAN6}, lan
+    place = lab.capture.mark()
+    lab.offering.offer([kind for kind in KINDS if kind not in LAN_KINDS])
+    dns = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination_port in (53, 853)]
+    assert not dns, f"DNS left with the LAN: {dns[0]}"
+    daemon.api.patch("/kill-switch", {"lan": {"custom": [{"network": network, "interface": "eth9"} for network in networks]}})
+    lab.leaks.closed([SERVER])
+
+
+def test_resolver_on_the_lan(lab):
+    """a resolver on the LAN that is named answers on port 53, and opens nothing else of its host"""
+    daemon, _ = lab.guarded()
+    names = NameServer(lab, {"printer.lan": ["10.1.0.99"]})
+    with lab.net.client.entered():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07printer\x03lan\x00\x00\x01\x00\x01"
+    sock.settimeout(10)
+
+    def ask():
+        sock.sendto(query, (topology.LAN4, 53))
+        return sock.recv(512)
+
+    try:
+        ask()
+        raise AssertionError("answered before it was named")
+    except OSError:
+        pass
+    daemon.api.patch("/kill-switch", {"dns": {"lan": [topology.LAN4]}})
+    assert socket.inet_aton("10.1.0.99") in ask()
+    place = lab.capture.mark()
+    lab.offering.offer()
+    left = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination == topology.LAN4]
+    assert left and all(frame.destination_port in (53, 853) for frame in left), [str(frame) for frame in left if frame.destination_port not in (53, 853)]
+    daemon.api.patch("/kill-switch", {"dns": None})
+    lab.leaks.closed([SERVER])
+    names.close()

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""HTTP over TCP: loopback with tokens, elsewhere with TLS; real clients, none of ours."""
+
+import json
+import os
+import signal
+import subprocess
+
+from lab import topology
+from lab.process import PATIENCE
+
+PORT = 9480
+PLAIN = {"listen": [{"address": f"127.0.0.1:{PORT}"}]}
+
+
+class Reached:
+    """A daemon with holdfast.json; `curl` is the client."""
+
+    def __init__(self, lab, api, **options):
+        self.lab = lab
+        self.daemon = lab.daemon(start=False, **options)
+        self.tls = f"{self.daemon.config_dir}/tls"
+        self.write(api)
+
+    def write(self, api):
+        with open(f"{self.daemon.config_dir}/holdfast.json", "w", encoding="utf-8") as file:
+            json.dump({"api": api}, file)
+
+    def init(self, folder=None, *options):
+        done = self.daemon.ctl("tls", "init", folder or self.tls, *options)
+        assert done.returncode == 0, done
+
+    def files(self, **more):
+        return {"certificate": f"{self.tls}/server.pem", "key": f"{self.tls}/server.key"} | more
+
+    def token(self, scope):
+        done = self.daemon.ctl("token", "create", f"for {scope}", scope)
+        assert done.returncode == 0 and done.stdout.startswith("hft_"), done
+        return done.stdout.strip()
+
+    def curl(self, path, *options, address="127.0.0.1", scheme="http", token=None, namespace=None):
+        """Status and body; status 0: there was no answer."""
+        command = ["curl", "-sS", "--max-time", "60", "-w", "\n%{http_code}", *options]
+        if token:
+            command += ["-H", f"Authorization: Bearer {token}"]
+        done = self.lab.run([*command, f"{scheme}://{address}:{PORT}{path}"], namespace, check=False, timeout=2 * PATIENCE)
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status or 0), body
+
+    def over_tls(self, path, *options, ca=None, **more):
+        return self.curl(path, "--cacert", ca or f"{self.tls}/ca.pem", *options, scheme="https", **more)
+
+
+def test_loopback_with_tokens(lab):
+    """on loopback a token is its scope, from the moment it is made to the moment it is revoked, over a restart too"""
+    reached = Reached(lab, PLAIN)
+    daemon = reached.daemon.start()
+    assert reached.curl("/healthz")[0] == 200
+    assert reached.curl("/v1/status")[0] == 401
+    reader, control = reached.token("read"), reached.token("control")
+    assert reached.curl("/v1/status", token=reader)[0] == 200
+    mode = ["-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"mode": "always"}']
+    assert reached.curl("/v1/kill-switch/mode", *mode, token=reader)[0] == 403
+    assert reached.curl("/v1/kill-switch/mode", *mode, token=control)[0] == 200
+    daemon.kill()
+    daemon.start()
+    assert reached.curl("/v1/status", token=reader)[0] == 200
+    entry = next(token for token in daemon.api.get("/tokens")["tokens"] if token["scope"] == "read")
+    assert entry["lastUsed"], entry
+    assert daemon.ctl("token", "revoke", entry["id"]).returncode == 0
+    assert daemon.ctl("token", "revoke", entry["id"]).returncode == 6
+    assert reached.curl("/v1/status", token=reader)[0] == 401
+    assert reached.curl("/v1/status", "-H", "Host: evil.example", token=control)[0] == 403
+    kept = open(f"{daemon.state_dir}/tokens.json", encoding="utf-8").read()
+    assert reader[4:] not in kept and control[4:] not in kept
+
+
+def test_no_tls_no_port(lab):
+    """without TLS no other address than loopback's is listened on: --check says so, and the daemon serves its Unix socket alone"""
+    for api, word in (
+        ({"listen": [{"address": f"0.0.0.0:{PORT}"}]}, "certificate"),
+        ({"listen": [{"address": f"{topology.CLIENT4}:{PORT}", "tls": False}]}, "without TLS"),
+    ):
+        reached = Reached(lab, api, name=f"holdfastd{len(word)}")
+        done = reached.daemon.run("--check")
+        assert done.returncode == 1 and "holdfast.json" in done.stderr and word in done.stderr, done
+        daemon = reached.daemon.start()
+        assert word in daemon.api.status()["documentErrors"]
+        assert reached.curl("/healthz")[0] == 0
+        daemon.stop()
+
+
+def test_tls_for_the_network(lab):
+    """over TLS a host of the LAN gets in with a token or a certificate of ours, and with no other one"""
+    reached = Reached(lab, PLAIN)
+    reached.init()
+    reached.init(f"{reached.tls}-other")
+    clients = [{"subject": "CN=holdfast-client", "scope": "control"}]
+    reached.write({"listen": [{"address": f"0.0.0.0:{PORT}"}], "tls": reached.files(clientCa=f"{reached.tls}/ca.pem"), "clients": clients})
+    assert reached.daemon.run("--check").returncode == 0
+    reached.daemon.start()
+    token = reached.token("read")
+    ours = ["--cert", f"{reached.tls}/client.pem", "--key", f"{reached.tls}/client.key"]
+    others = ["--cert", f"{reached.tls}-other/client.pem", "--key", f"{reached.tls}-other/client.key"]
+    at = {"address": topology.CLIENT4, "namespace": lab.net.lan}
+    # The certificate names the host, not this address: curl is told where the host is.
+    at_name = ["--connect-to", f"localhost:{PORT}:{topology.CLIENT4}:{PORT}"]
+    from_lan = {"address": "localhost", "namespace": lab.net.lan}
+    assert reached.curl("/healthz", scheme="http", **at)[0] != 200
+    assert reached.over_tls("/v1/status", *at_name, **from_lan)[0] == 401
+    assert reached.over_tls("/v1/status", *at_name, token=token, **from_lan)[0] == 200
+    assert reached.over_tls("/v1/status", *at_name, *ours, **from_lan)[0] == 200
+    assert reached.over_tls("/v1/status", *at_name, *others, **from_lan)[0] == 401
+    # What the certificate says counts, not that it is one of the CA's: the server's own is no client's.
+    servers = ["--cert", f"{reached.tls}/server.pem", "--key", f"{reached.tls}/server.key"]
+    assert reached.over_tls("/v1/status", *at_name, *servers, **from_lan)[0] == 401
+    mode = ["-X", "PUT", "-H", "Content-Type: application/json", "-d", '{"mode": "auto"}']
+    assert reached.over_tls("/v1/kill-switch/mode", *at_name, *ours, *mode, **from_lan)[0] == 200
+    # The exchange begins anew: a page of another origin cannot use the certificate that a browser sends by itself.
+    assert reached.over_tls("/v1/status", *at_name, *ours, "-H", "Origin: https://evil.example", **from_lan)[0] == 403
+
+
+def served_certificate(reached):
+    done = reached.lab.run(["openssl", "s_client", "-connect", f"127.0.0.1:{PORT}"], input="", check=False)
+    return done.stdout.split("-----BEGIN CERTIFICATE-----")[1].split("-----END")[0].strip()
+
+
+def kept_certificate(folder):
+    return open(f"{folder}/server.pem", encoding="utf-8").read().split("-----BEGIN CERTIFICATE-----")[1].split("-----END")[0].strip()
+
+
+def test_certificate_is_renewed(lab):
+    """a renewed certificate is served without a restart, when its files change or on SIGHUP; a stream that is open goes on"""
+    reached = Reached(lab, PLAIN)
+    reached.init()
+    reached.write({"listen": [{"address": f"127.0.0.1:{PORT}", "tls": True}], "tls": reached.files()})
+    daemon = reached.daemon.start()
+    token = reached.token("read")
+    first = kept_certificate(reached.tls)
+    assert served_certificate(reached) == first
+    stream = subprocess.Popen(
+        ["curl", "-sSN", "--cacert", f"{reached.tls}/ca.pem", "-H", f"Authorization: Bearer {token}", "-H", "Accept: text/event-stream",
+         f"https://127.0.0.1:{PORT}/v1/events"], stdout=subprocess.PIPE, text=True, preexec_fn=lab.net.client.join)
+    assert stream.stdout.readline().startswith("retry:")
+    reached.init(f"{reached.tls}2")
+    for name in ("server.key", "server.pem"):  # half a renewal is none
+        os.rename(f"{reached.tls}2/{name}", f"{reached.tls}/{name}")
+    second = kept_certificate(reached.tls)
+    assert second != first
+    wait_for(daemon, "read again", 1)
+    assert served_certificate(reached) == second
+    daemon.api.mode("always")
+    line = stream.stdout.readline()
+    while "modeChanged" not in line:
+        assert line, "the stream ended"
+        line = stream.stdout.readline()
+    stream.kill()
+    stream.wait()
+    with open(f"{reached.tls}/server.key", "w", encoding="utf-8") as file:
+        file.write("no key")
+    daemon.process.send(signal.SIGHUP)
+    wait_for(daemon, "the former certificate is kept", 1)
+    assert served_certificate(reached) == second
+    assert reached.daemon.run("--check").returncode == 1
+
+
+def wait_for(daemon, words, times):
+    """Returns once the daemon's log has WORDS so often; each look at it is an answered request of its own."""
+    for _ in range(2000):
+        if daemon.process.log().count(words) >= times:
+            return
+        daemon.api.get("/events?limit=1")
+    raise AssertionError(f"“{words}” was not logged")
+
+
+def test_listeners_follow_the_file(lab):
+    """SIGHUP opens and closes ports as holdfast.json says; one with an error changes nothing"""
+    reached = Reached(lab, {})
+    daemon = reached.daemon.start()
+    assert reached.curl("/healthz")[0] == 0
+
+    def reload(api):
+        reached.write(api)
+        before = daemon.process.log().count("reloading the documents")
+        daemon.process.send(signal.SIGHUP)
+        wait_for(daemon, "reloading the documents", before + 1)
+        daemon.api.status()
+
+    reload(PLAIN)
+    assert reached.curl("/healthz")[0] == 200
+    reload({"listen": [{"address": "nowhere"}]})
+    assert reached.curl("/healthz")[0] == 200
+    assert "/api/listen/0/address" in daemon.api.status()["documentErrors"]
+    reload({})
+    assert reached.curl("/healthz")[0] == 0

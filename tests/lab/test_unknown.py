@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Unknown means closed: torn and missing state, full disks, gates that cannot be verified, workers that lie, and restarts in between."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+from lab import process, topology
+from lab.daemon import ASK as ASK_LONG, RESTART_AT_ONCE, Daemon
+from lab.leaks import SERVER
+
+ASK = {"version": 1, "name": "ask", "rules": [], "otherwise": {"action": "ask", "timeout": "3s", "onTimeout": {"action": "restart"}}}
+TERMINATE = {"version": 1, "name": "terminate", "rules": [], "otherwise": {"action": "terminate"}}
+
+
+def owner_of_the_table(lab, daemon):
+    """Another process owns a table of Holdfast's name: the kernel refuses every change to it until that process ends."""
+    daemon.process.send(signal.SIGSTOP)  # so that it does not heal in between
+    lab.nft("delete", "table", "inet", "holdfast")
+    owner = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=lab.net.client.join)
+    owner.stdin.write("add table inet holdfast { flags owner; }\nlist tables\n")
+    owner.stdin.flush()
+    while "inet holdfast" not in (line := owner.stdout.readline()):
+        assert line, "nft ended"
+    daemon.process.send(signal.SIGCONT)
+    return owner
+
+
+def let_go(owner):
+    owner.stdin.close()
+    owner.wait(process.PATIENCE)
+
+
+def held(daemon):
+    """The gate is held for a reason that is said, and nothing passes."""
+    status = daemon.api.status()
+    assert status["protection"] == "blocking" and status["gate"]["heldFor"], status
+    assert status["gate"]["heldFor"] in daemon.ctl("status").stdout
+    return status["gate"]["heldFor"]
+
+
+def rewrite(daemon, name, text):
+    with open(f"{daemon.state_dir}/{name}", "w") as file:
+        file.write(text)
+
+
+def test_torn_state(lab):
+    """a state file that cannot be read holds the gate closed, over further restarts too, until a mode is set"""
+    daemon, _ = lab.guarded()
+    daemon.kill()
+    rewrite(daemon, "state.json", "garbage")
+    assert "state.json" in daemon.run("--check").stderr
+    for _ in range(2):
+        daemon.start()
+        assert "state.json" in held(daemon)
+        assert not process.running("holdfast-worker"), "a worker that nobody knows any more was left"
+        lab.leaks.closed()
+        daemon.kill()
+    daemon.start()
+    daemon.api.mode("auto")
+    assert daemon.api.status()["protection"] == "off" and daemon.table() is None
+
+
+def test_state_of_another_shape(lab):
+    """a state file that is JSON and no state of ours counts as unreadable, for the boot step as for the daemon"""
+    daemon, _ = lab.guarded()
+    daemon.kill()
+    with open(f"{daemon.state_dir}/state.json") as file:
+        state = json.load(file)
+    home = state["tunnels"][0]
+    for shape in (
+        {name: value for name, value in state.items() if name != "tunnels"},
+        state | {"tunnels": "none"},
+        state | {"tunnels": [1]},
+        state | {"tunnels": [{name: value for name, value in home.items() if name != "wanted"}]},
+        state | {"tunnels": [home | {"wanted": None}]},
+        state | {"tunnels": [home | {"released": "no", "state": "failed"}]},
+    ):
+        rewrite(daemon, "state.json", json.dumps(shape))
+        lab.nft("flush", "ruleset")
+        assert daemon.run("--boot").returncode == 0 and daemon.table() is not None, shape
+        daemon.start()
+        held(daemon)
+        lab.leaks.closed()
+        daemon.kill()
+
+
+def test_unusable_document(lab):
+    """a wanted tunnel whose document cannot be used holds the gate; mended, it is wanted again"""
+    daemon, _ = lab.guarded()
+    daemon.kill()
+    with open(f"{daemon.state_dir}/tunnels/home.json") as file:
+        text = file.read()
+    rewrite(daemon, "tunnels/home.json", text[:40])
+    for _ in range(2):
+        daemon.start()
+        assert "home" in held(daemon) and "home.json" in daemon.api.status()["documentErrors"]
+        lab.leaks.closed()
+        daemon.kill()
+    rewrite(daemon, "tunnels/home.json", text)
+    watch_from = 0
+    daemon.start()
+    daemon.api.watch(watch_from).wait_state("connected")
+    lab.ping(topology.INTERNET4)
+
+
+def test_full_disk(lab):
+    """a start that could not be recorded, and a daemon killed after it: the next one finds the gate standing and holds it"""
+    lab.leaks.prove()
+    server = lab.server()
+    os.makedirs("/run/lab/small")
+    lab.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", "/run/lab/small"])
+    daemon = Daemon(lab, state_dir="/run/lab/small")
+    lab.daemons.append(daemon)
+    daemon.start()
+    daemon.policy(RESTART_AT_ONCE)
+    daemon.add_tunnel(server.document())
+    lab.run(["dd", "if=/dev/zero", "of=/run/lab/small/fill", "bs=1k"], check=False)
+    daemon.api.start()
+    assert daemon.api.status()["gate"]["persisted"] is False
+    daemon.kill()
+    lab.leaks.closed([SERVER])
+    daemon.start()
+    held(daemon)
+    lab.leaks.closed()
+
+
+def test_failed_start_harms_nobody(lab):
+    """a start whose gate cannot be verified takes nothing from the tunnel that is up, then or when nftables works again"""
+    daemon, server = lab.guarded()
+    daemon.add_tunnel(server.document(tunnel="other"))
+    owner = owner_of_the_table(lab, daemon)
+    answer = daemon.api.call("POST", "/tunnels/other/start?wait=3s", {})
+    assert (answer.status, answer.body.get("code")) == (503, "gateFailure"), answer
+    assert daemon.api.tunnel()["wanted"] is True and daemon.api.status()["protection"] == "failing"
+    let_go(owner)
+    daemon.wait_connected()
+    lab.leaks.closed([SERVER])
+
+
+def test_healed_is_not_verified(lab):
+    """a change that nftables refused is made up for when it can be, and until then the status says failing"""
+    daemon, _ = lab.guarded(policy=TERMINATE)
+    owner = owner_of_the_table(lab, daemon)
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    watch.wait_state("failed")
+    assert daemon.api.status()["protection"] == "failing"
+    watch = daemon.api.watch()
+    let_go(owner)
+    watch.wait(kind="gateChanged", new="closed")
+    status = daemon.api.status()
+    assert (status["protection"], status["gate"]["kernel"], status["gate"]["blockFailure"]) == ("blocking", "closed", None), status
+    lab.leaks.closed()
+
+
+def test_release_over_a_restart(lab):
+    """a release goes on over a restart of the daemon, is shown, and SetMode ends it"""
+    daemon, _ = lab.guarded()
+    daemon.api.post("/kill-switch/release", {"reason": "test", "for": "10m"})
+    daemon.kill()
+    daemon.start()
+    assert daemon.api.status()["protection"] == "released" and daemon.api.status()["gate"]["releasedUntil"]
+    assert daemon.api.mode("auto")["changed"] is True
+    assert daemon.api.status()["protection"] == "protected"
+    lab.leaks.closed([SERVER])
+
+
+def test_nothing_starts_behind_the_way_out(lab):
+    """with the way out taken a start is refused, and the status shows an open gate"""
+    daemon, _ = lab.guarded()
+    daemon.api.stop()
+    daemon.kill()
+    assert daemon.ctl("--state-dir", daemon.state_dir, "release", "test").returncode == 0
+    daemon.start()
+    answer = daemon.api.call("POST", "/tunnels/home/start", {})
+    assert (answer.status, answer.body.get("code")) == (409, "wrongState") and "mode" in answer.body["detail"], answer
+    assert daemon.api.status()["gate"]["kernel"] == "open"
+    daemon.api.mode("auto")
+    daemon.api.start()
+    lab.leaks.closed([SERVER])
+
+
+def test_worker_names_a_stranger(lab):
+    """a worker that names a server which is not its tunnel's is ended, and not one packet leaves for that"""
+    stranger = f"{topology.INTERNET4}:9999/udp"
+    program = f"""#!/usr/bin/python3
+import json, os, socket, sys
+nonce = os.read(3, 200).decode()
+link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+link.connect(sys.argv[-1])
+tell = lambda **message: link.send(json.dumps(message).encode())
+tell(type="hello", tunnel=sys.argv[-2], nonce=nonce, attempt=0, phase="idle", endpointIndex=0, endpoint=None, network=None, upSince=0,
+     error="none", detail="", challenge=None)
+while True:
+    message = json.loads(link.recv(1 << 20))
+    if message["type"] in ("start", "restart"):
+        tell(type="contacting", attempt=message["attempt"], endpointIndex=0, endpoint="{stranger}")
+    if message["type"] == "proceed":
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"out", ("{topology.INTERNET4}", 9999))
+"""
+    lab.leaks.prove()
+    path = "/run/lab/liar"
+    with open(path, "w") as file:
+        file.write(program)
+    os.chmod(path, 0o755)
+    daemon = lab.daemon(start=False)
+    command = daemon.command
+    daemon.command = lambda *arguments: [re.sub(".*/holdfast-worker$", path, word) for word in command(*arguments)]
+    daemon.start()
+    daemon.policy(TERMINATE)
+    daemon.add_tunnel(lab.server().document())
+    watch = daemon.api.watch()
+    daemon.api.mode("always")  # closed from here on: what the kernel says by itself until the start is no leak
+    lab.leaks.begin()
+    daemon.api.start(wait=None)
+    stop = watch.wait(kind="willStop")
+    assert stop["error"] == "workerCrashed" and stranger in stop["detail"], stop
+    watch.wait_state("failed")
+    lab.leaks.offer()
+    lab.leaks.verdict()
+
+
+def test_question_over_a_restart(lab):
+    """a question outlives the daemon, and what was to follow its deadline does too"""
+    daemon, _ = lab.guarded(policy=ASK)
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    asked = watch.wait(kind="decisionPending")
+    daemon.kill()
+    lab.leaks.closed()
+    daemon.start()
+    pending = daemon.api.tunnel()["pendingDecision"]
+    assert pending["id"] == asked["decision"] and pending["waitsFor"] == "ask", pending
+    daemon.wait_connected()
+    lab.leaks.closed([SERVER])
+
+
+def test_question_over_a_stop(lab):
+    """a question outlives an orderly stop of the daemon: nothing is started before it is answered, and nothing leaves"""
+    daemon, _ = lab.guarded(policy=ASK_LONG)
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    asked = watch.wait(kind="decisionPending")
+    daemon.stop()
+    lab.leaks.closed()
+    daemon.start()
+    tunnel = daemon.api.tunnel()
+    assert tunnel["state"] == "deciding" and tunnel["pendingDecision"]["id"] == asked["decision"], tunnel
+    lab.leaks.closed()
+    daemon.api.post(f"/decisions/{asked['decision']}/answer", {"restart": True})
+    daemon.wait_connected()
+
+
+def test_boot_step_of_a_restart(lab):
+    """the boot step leaves a gate that stands as it is: a restart of the service does not cut the tunnel"""
+    daemon, _ = lab.guarded()
+    flood = lab.flood()
+    daemon.process.send(signal.SIGUSR1)
+    daemon.process.wait()
+    assert daemon.run("--boot").returncode == 0
+    daemon.start()
+    lab.ping(topology.INTERNET4)
+    sent, answered, _ = flood.stop()
+    assert sent == answered, (sent, answered)
+
+
+def test_reload_of_tunnels(lab):
+    """SIGHUP takes over tunnels that the administrator wrote, changed or took away, and the API may not touch them"""
+    daemon = lab.daemon()
+    document = lab.server().document()
+    folder = f"{daemon.config_dir}/tunnels"
+    os.makedirs(folder)
+
+    def put(timeout):
+        with open(f"{folder}/home.json", "w") as file:
+            json.dump(document | {"connectTimeout": timeout}, file)
+        reload()
+
+    def reload():
+        log = len(daemon.process.log())
+        daemon.process.send(signal.SIGHUP)
+        while "reloading" not in daemon.process.log()[log:]:
+            daemon.api.status()
+        daemon.api.status()
+
+    put("7s")
+    assert daemon.api.get("/tunnels/home")["connectTimeout"] == "7s"
+    put("9s")
+    assert daemon.api.get("/tunnels/home")["connectTimeout"] == "9s"
+    answer = daemon.api.call("DELETE", "/tunnels/home", headers={"If-Match": "*"})
+    assert (answer.status, answer.body.get("code")) == (409, "managedByFile"), answer
+    os.unlink(f"{folder}/home.json")
+    reload()
+    assert daemon.api.call("GET", "/tunnels/home").status == 404

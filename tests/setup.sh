@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2034
+#
+# What ./quickstart and ./check have in common: which packages are needed for what, and how a step shows that it works.
+# Sourced, from the top of the tree.
+
+PACKAGES_BUILD=(
+	gcc make autoconf automake pkg-config libc6-dev linux-libc-dev
+	libsystemd-dev libjson-c-dev libnftables-dev libmnl-dev libnl-3-dev libnl-route-3-dev libnl-genl-3-dev
+	libmicrohttpd-dev libgnutls28-dev libssl-dev libsqlite3-dev libcurl4-openssl-dev libcunit1-dev
+)
+PACKAGES_RUN=(nftables iproute2 wireguard-go wireguard-tools)
+PACKAGES_LAB=(python3 util-linux dnsmasq-base)
+PACKAGES_CHECK=(python3-jsonschema python3-yaml curl procps bsdutils openssl clang libclang-rt-14-dev llvm dbus libglib2.0-bin systemd cppcheck shellcheck xz-utils
+	network-manager python3-dbusmock python3-gi polkitd zsh fish mandoc openvpn ansible-core python3-dbus
+	isc-dhcp-client iptables ufw firewalld)
+
+# A virtual machine with a kernel that has WireGuard; busybox is what it begins with.
+PACKAGES_VM=(qemu-system-x86 busybox-static)
+
+# node and npm that are there already will do, wherever they came from.
+command -v node >/dev/null && command -v npm >/dev/null || PACKAGES_CHECK+=(nodejs npm)
+
+# Where Holdfast goes and looks, the same for every build of both scripts.
+DIRECTORIES=(--prefix=/usr/local --sysconfdir=/etc --localstatedir=/var)
+
+say() { printf '%s\n' "$*"; }
+die() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+need_root_on_debian() {
+	[ "$(id -u)" -eq 0 ] || die "run me as root: I install packages and make network namespaces"
+	[ -r /etc/os-release ] || die "this is no Debian: /etc/os-release is missing"
+	local ID="" ID_LIKE="" VERSION_ID=""
+	# shellcheck disable=SC1091
+	. /etc/os-release
+	case " $ID $ID_LIKE " in
+	*" debian "*) ;;
+	*) die "this is $ID, not Debian: install the packages by hand and build with ./configure && make" ;;
+	esac
+	[ "$ID" != debian ] || [ "${VERSION_ID:-13}" -ge 12 ] || die "Debian 12 or later is needed, this is $VERSION_ID"
+}
+
+# Installs those of the packages named that are missing, and says which.
+install_packages() {
+	local missing=() package
+	for package in "$@"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+	done
+	[ ${#missing[@]} -gt 0 ] || return 0
+	say "Missing packages, to be installed from Debian: ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	step "apt-get update" apt-get -q -o DPkg::Lock::Timeout=300 update
+	step "apt-get install" without_services apt-get -q -y -o DPkg::Lock::Timeout=300 --no-install-recommends install "${missing[@]}" || return
+	# Not at the next boot either: it would take the host's links over.
+	if [[ " ${missing[*]} " == *" network-manager "* ]] && command -v systemctl >/dev/null; then
+		systemctl --quiet disable NetworkManager.service NetworkManager-dispatcher.service NetworkManager-wait-online.service || return
+	fi
+	if [[ " ${missing[*]} " == *" firewalld "* ]] && command -v systemctl >/dev/null; then
+		systemctl --quiet disable firewalld.service || return # it would reject what comes in
+	fi
+}
+
+# Runs a command that installs packages; none of them starts a service on the host (the lab starts its own, in namespaces).
+without_services() {
+	local policy=/usr/sbin/policy-rc.d status=0
+	[ ! -e "$policy" ] || policy="" # the host has one: it decides
+	[ -z "$policy" ] || install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101' || return
+	"$@" || status=$?
+	[ -z "$policy" ] || rm -f "$policy"
+	return "$status"
+}
+
+# Puts what tests/npm asks for, by its lock, into DIR/node_modules; what is there already stays.
+install_npm_packages() { # DIR
+	local directory=$1 file
+	mkdir -p "$directory"
+	if cmp -s tests/npm/package-lock.json "$directory/package-lock.json" && [ -d "$directory/node_modules" ]; then return 0; fi
+	rm -rf "$directory/node_modules"
+	for file in package.json .npmrc package-lock.json; do cp "tests/npm/$file" "$directory/" || return; done
+	if ! step "npm ci" npm --prefix "$directory" ci --ignore-scripts --no-audit --no-fund; then
+		rm -f "$directory/package-lock.json" # to be tried again
+		return 1
+	fi
+}
+
+# promtool alone, out of its package: installing that would start a server on this machine.
+install_promtool() { # DIR
+	[ ! -x "$1/usr/bin/promtool" ] || return 0
+	mkdir -p "$1" && step "promtool" in_directory "$1" sh -c 'apt-get -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb |
+		tar -x ./usr/bin/promtool && rm -f prometheus_*.deb'
+}
+
+# Debian's kernel, taken out of its package and never installed: what a lab needs of it, in DIR.
+install_kernel() { # DIR
+	[ ! -e "$1/complete" ] || return 0
+	mkdir -p "$1" && step "Debian's kernel" in_directory "$1" unpack_kernel
+}
+
+unpack_kernel() {
+	local package version part parts=()
+	rm -rf ./*
+	package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: //p' | head -n 1)
+	version=${package#linux-image-}
+	for part in arch/x86/crypto crypto drivers/block/virtio_blk.ko drivers/char/hw_random drivers/net/dummy.ko drivers/net/tun.ko drivers/net/veth.ko \
+		drivers/net/ifb.ko drivers/net/macvlan.ko drivers/net/vrf.ko drivers/net/wireguard drivers/virtio fs/9p fs/fscache fs/netfs fs/overlayfs \
+		lib net; do
+		parts+=("./lib/modules/$version/kernel/$part")
+	done
+	apt-get -q download "$package" &&
+		dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x "./boot/vmlinuz-$version" "./lib/modules/$version/modules.order" \
+			"./lib/modules/$version/modules.builtin" "./lib/modules/$version/modules.builtin.modinfo" "${parts[@]}" &&
+		mv "boot/vmlinuz-$version" vmlinuz && rmdir boot && rm -f "$package"_*.deb &&
+		busybox depmod -b "$PWD" "$version" && touch complete
+}
+
+# The first files of the virtual machine: busybox, INIT, GUEST, and the modules that find the host's.
+make_initramfs() { # IMAGE INIT GUEST RESULT
+	local modules name root
+	root=$(mktemp -d "${TMPDIR:-/tmp}/holdfast-initramfs.XXXXXX") || return
+	modules=$(cd "$1/lib/modules" && echo *)
+	mkdir -p "$root/bin" "$root/lib/modules/$modules" &&
+		cp /bin/busybox "$root/bin/busybox" && cp "$2" "$root/init" && cp "$3" "$root/guest" &&
+		for name in drivers/virtio drivers/char/hw_random fs/9p fs/fscache fs/netfs fs/overlayfs net/9p lib; do
+			mkdir -p "$root/lib/modules/$modules/kernel/$name" &&
+				cp -r "$1/lib/modules/$modules/kernel/$name/." "$root/lib/modules/$modules/kernel/$name" || return
+		done
+	busybox depmod -b "$root" "$modules" && (cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$4"
+	local status=$?
+	rm -rf "$root"
+	return "$status"
+}
+
+# step TITLE COMMAND…: runs COMMAND with its output in a log, shows that it goes on, and the log's end where it fails.
+step() {
+	local title=$1 log begun=$SECONDS pid status=0 shown=0
+	shift
+	log=$(mktemp "${TMPDIR:-/tmp}/holdfast-step.XXXXXX")
+	printf '%s …' "$title"
+	"$@" >"$log" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		if [ -t 1 ]; then
+			printf '\r%s … %d s' "$title" $((SECONDS - begun))
+		elif [ $((SECONDS - begun)) -ge $((shown + 10)) ]; then
+			shown=$((SECONDS - begun))
+			printf ' %d s' "$shown"
+		fi
+		# The shell's own wait cannot be bounded in time: this one ends with the command, or after a second.
+		timeout 1 tail --pid="$pid" -s 0.1 -f /dev/null || :
+	done
+	wait "$pid" || status=$?
+	if [ "$status" -eq 0 ]; then
+		printf ' done (%d s)\n' $((SECONDS - begun))
+		rm -f "$log"
+	else
+		printf ' FAILED (status %d); the end of %s:\n' "$status" "$log"
+		tail -n 40 "$log" | sed 's/^/    /'
+	fi
+	return "$status"
+}
+
+# build DIR CONFIGURE-ARGUMENT…: generates, configures and makes in DIR; what is up to date stays.
+build() {
+	local directory=$1 arguments
+	shift
+	arguments="$*"
+	if [ ! -x configure ] || [ configure.ac -nt configure ] || [ Makefile.am -nt Makefile.in ]; then
+		step "Generating the build system" autoreconf -fi || return
+	fi
+	mkdir -p "$directory"
+	if [ ! -f "$directory/Makefile" ] || [ configure -nt "$directory/config.status" ] ||
+		[ "$(cat "$directory/.arguments" 2>/dev/null)" != "$arguments" ]; then
+		step "Configuring in $directory" in_directory "$directory" "$PWD/configure" "${DIRECTORIES[@]}" "$@" || return
+		# make does not see that flags differ: what other arguments made is made again.
+		make -C "$directory" -s clean >/dev/null 2>&1 || :
+		printf '%s\n' "$arguments" >"$directory/.arguments"
+	fi
+	step "Building in $directory" make -C "$directory" -s -j"$(nproc)"
+}
+
+in_directory() {
+	cd "$1" || return
+	shift
+	"$@"
+}

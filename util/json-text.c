@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "util/json-text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "util/text.h"
+
+/* The four digits behind "\u"; json-c has seen that they are there. */
+static unsigned code_unit(const char *digits)
+{
+	unsigned value = 0;
+	for (size_t i = 0; i < 4; i++)
+		value = value << 4 | ((unsigned)(digits[i] & 0xf) + (digits[i] > '9' ? 9 : 0));
+	return value;
+}
+
+/* The length of the escape at TEXT; 0: half of a pair. */
+static size_t escape_length(const char *text, size_t left)
+{
+	if (text[1] != 'u')
+		return 2;
+	unsigned unit = left >= 6 ? code_unit(text + 2) : 0;
+	if (unit < 0xd800 || unit > 0xdfff)
+		return 6;
+	bool followed = unit < 0xdc00 && left >= 12 && text[6] == '\\' && text[7] == 'u';
+	unsigned second = followed ? code_unit(text + 8) : 0;
+	return second >= 0xdc00 && second <= 0xdfff ? 12 : 0;
+}
+
+/* Of the string whose first character is at *at, up to its closing quote. */
+static const char *string_fault(const char *text, size_t length, size_t *at)
+{
+	while (*at < length && text[*at] != '"') {
+		bool escape = text[*at] == '\\';
+		size_t step = escape ? escape_length(text + *at, length - *at) : utf8_sequence((const uint8_t *)text + *at, length - *at);
+		if (step == 0)
+			return escape ? "half of a surrogate pair" : "invalid UTF-8";
+		if ((uint8_t)text[*at] < 0x20)
+			return "a control character in a string, where it stands as an escape";
+		*at += step;
+	}
+	return NULL;
+}
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Outside strings, BEFORE, HERE and what follows. The text does not end in a part of a number. */
+static const char *token_fault(char before, const char *here, size_t left)
+{
+	char next = left > 1 ? here[1] : 0, second = left > 2 ? here[2] : 0;
+	if (here[0] == '\0')
+		return "a NUL character";
+	if (here[0] == '\'')
+		return "strings stand in double quotes"; /* json-c takes 'name' for "name" */
+	if (here[0] == 'N' || here[0] == 'I')
+		return "NaN and Infinity are no numbers";
+	if (here[0] == '.' && !is_digit(next))
+		return "a number that ends in its point";
+	if (here[0] == '-' && before != 'e' && before != 'E' && next == '0' && is_digit(second))
+		return "a number that begins with 0";
+	return NULL;
+}
+
+const char *json_text_fault(const char *text, size_t length, size_t *ret_offset)
+{
+	for (size_t at = 0; at < length; at++) {
+		const char *fault;
+		if (text[at] == '"') {
+			at++;
+			fault = string_fault(text, length, &at);
+		} else {
+			fault = token_fault(at ? text[at - 1] : 0, text + at, length - at);
+		}
+		*ret_offset = at;
+		if (fault)
+			return fault;
+	}
+	return NULL;
+}
