@@ -311,22 +311,44 @@ def test_grants_outlive_the_daemon(lab):
 
 
 def test_grants_that_nobody_recorded(lab):
-    """without its record a daemon takes back what is granted at run time, sockets and cgroups alike"""
+    """without its record a daemon takes back what is granted at run time, sockets and cgroups alike, and gives no mark that a socket may carry"""
     daemon, _ = lab.guarded()
     maker = Maker(lab, "torrent", "torrent.slice/client.service")
     daemon.api.post("/bypass", {"slice": "torrent.slice"})
     daemon.api.post("/bypass", {"address": topology.INTERNET6})
-    flows = [Flow(lab, maker.socket), Flow(lab, ordinary(lab), topology.INTERNET6)]
-    daemon.kill()
-    with open(f"{daemon.runtime_dir}/bypass.json", "w") as file:
-        file.write("{")
-    daemon.start()
-    daemon.wait_connected()
-    assert not grants(daemon)
-    assert all(is_cut(lab, flow) for flow in flows)
+    flows, loose = leave_when_granted(lab, maker)
+    flows.append(Flow(lab, ordinary(lab), topology.INTERNET6, 4401))
+    record = f"{daemon.runtime_dir}/bypass.json"
+    os.mkdir("/sys/fs/cgroup/other.slice")
+    for lost in ("{", "", None):
+        daemon.kill()
+        if lost is None:
+            os.unlink(record)
+        else:
+            with open(record, "w") as file:
+                file.write(lost)
+        daemon.start()
+        daemon.wait_connected()
+        assert not grants(daemon)
+        assert all(is_cut(lab, flow) for flow in flows)
+        answer = daemon.api.call("POST", "/bypass", {"slice": "other.slice"})
+        assert answer.status == 429 and "reboot" in answer.body["detail"], answer
+        settings(daemon, processes=[{"slice": "other.slice"}])
+        assert "reboot" in grants(daemon, type="slice", inEffect=False)[0]["detail"], grants(daemon)
+        assert not left_of(lab, loose), "a socket leaves with another's mark"
+        settings(daemon, processes=[])
     stays_inside(lab, maker.socket)
     lab.leaks.closed([SERVER])
     maker.close()
+
+    daemon.kill()
+    os.unlink(record)
+    with open(f"{daemon.state_dir}/state.json") as file:
+        state = json.load(file)
+    with open(f"{daemon.state_dir}/state.json", "w") as file:
+        json.dump(state | {"bootId": "of the boot before"}, file)
+    daemon.start()
+    assert daemon.api.call("POST", "/bypass", {"slice": "other.slice"}).status == 201, "a boot does not give the marks back"
 
 
 def test_grants_refused(lab):
