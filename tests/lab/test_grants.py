@@ -11,6 +11,7 @@ from lab import process, topology
 from lab.daemon import RESTART_AT_ONCE
 from lab.granted import Flow, Maker, is_cut
 from lab.leaks import SERVER
+from lab.names import NameServer
 
 MARKS = 256  # of grants to processes, with the default fwmark
 HOSTS = ((topology.INTERNET4, topology.CLIENT4), (topology.INTERNET6, topology.CLIENT6))
@@ -167,6 +168,39 @@ def test_exec(lab):
     stays_inside(lab, maker.socket)
     maker.close()
     lab.leaks.closed([SERVER])
+
+
+def test_exec_finds_names(lab):
+    """a granted program finds names: of the tunnel's resolver inside the tunnel, of one that answers on loopback, and of the uplink's once no tunnel is up"""
+    daemon, _ = lab.guarded(connect=False, dns=[topology.INNER_SERVER4])
+    daemon.api.mode("always")
+    daemon.api.start()
+    daemon.wait_connected()
+    inside = NameServer(lab, {"named.test": [topology.INTERNET4]}, topology.INNER_SERVER4, lab.net.server)
+    outside = NameServer(lab, {"named.test": ["198.51.100.99"]})
+
+    def found():
+        done = daemon.ctl("exec", "--", "getent", "-s", "dns", "ahostsv4", "named.test")
+        return {line.split()[0] for line in done.stdout.splitlines()}
+
+    assert topology.INNER_SERVER4 in lab.run(["cat", "/etc/resolv.conf"]).stdout
+    place = lab.capture.mark()
+    assert found() == {topology.INTERNET4} and not outside.asked
+    queries = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination_port == 53]
+    assert not queries, queries[0]
+    settings(daemon, domains=["example.com"])  # now the host asks dnsmasq
+    assert "127.104.102.53" in lab.run(["cat", "/etc/resolv.conf"]).stdout
+    deadline = process.deadline_in()
+    while found() != {topology.INTERNET4}:  # until dnsmasq listens
+        process.remaining(deadline, "dnsmasq does not answer")
+    assert not outside.asked
+    settings(daemon, domains=[])
+    assert found() == {topology.INTERNET4}
+    daemon.api.stop()
+    assert found() == {"198.51.100.99"} and outside.asked
+    lab.leaks.closed()
+    inside.close()
+    outside.close()
 
 
 def test_exec_by_control(lab):
