@@ -236,6 +236,8 @@ int read_input(const char *file, char **ret, size_t *ret_length)
 		r = -errno;
 	if (r == 0)
 		r = read_descriptor(standard ? STDIN_FILENO : fd, ret, ret_length);
+	if (r == -EFBIG)
+		return complain(EXIT_FAILED, "%s: must have at most %u bytes", input_name(file), FILE_READ_MAX);
 	return r < 0 ? complain(EXIT_FAILED, "%s: %s", input_name(file), strerror(-r)) : EXIT_OK;
 }
 

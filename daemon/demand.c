@@ -48,6 +48,16 @@ static const struct ip_prefix *addresses_of(const struct demand_facts *facts, si
 	return facts->config->addresses;
 }
 
+static const struct ip_address *resolvers_of(const struct demand_facts *facts, size_t *ret_count)
+{
+	if (facts->config->dns_count == 0 && facts->network) {
+		*ret_count = facts->network->dns_count;
+		return facts->network->dns;
+	}
+	*ret_count = facts->config->dns_count;
+	return facts->config->dns;
+}
+
 /* Whom the client may talk to: the server it named, and those it talks to whichever that is. */
 static size_t list_endpoints(const struct lifecycle_tunnel *tunnel, const struct tunnel_config *config, struct endpoint *ret)
 {
@@ -73,14 +83,9 @@ static void gate_tunnel(const struct lifecycle_tunnel *tunnel, const struct dema
 		.state = state,
 		.endpoints = endpoints,
 		.endpoint_count = list_endpoints(tunnel, config, endpoints),
-		.dns = config->dns,
-		.dns_count = config->dns_count,
 	};
 	ret->addresses = addresses_of(facts, &ret->address_count);
-	if (config->dns_count == 0 && facts->network) {
-		ret->dns = facts->network->dns;
-		ret->dns_count = facts->network->dns_count;
-	}
+	ret->dns = resolvers_of(facts, &ret->dns_count);
 	if (state == GATE_CONNECTING && !tunnel->contacted && tunnel->state != TUNNEL_DISCONNECTING)
 		ret->resolving = tunnel->endpoint < config->endpoint_count && !config->endpoints[tunnel->endpoint].is_literal;
 }
@@ -114,6 +119,24 @@ static bool carries(const struct demand_facts *facts, int family)
 		if (addresses[i].address.family == family)
 			return true;
 	return false;
+}
+
+/*
+ * As long as the link stands the host asks these; before and behind, the same address may be an uplink's resolver. Where there are
+ * more than are told apart, a granted process asks the rest by the uplink.
+ */
+static void route_resolvers(struct demand *demand, const struct demand_facts *facts)
+{
+	size_t count;
+	const struct ip_address *dns = resolvers_of(facts, &count);
+	struct routing_plan *plan = &demand->routing;
+	for (size_t i = 0; facts->link && i < count; i++) {
+		bool known = plan->resolver_count == ROUTING_RESOLVERS_MAX;
+		for (size_t j = 0; j < plan->resolver_count && !known; j++)
+			known = ip_address_equal(&plan->resolvers[j], &dns[i]);
+		if (!known)
+			plan->resolvers[plan->resolver_count++] = dns[i];
+	}
 }
 
 static void route_tunnel(struct demand *demand, const struct demand_facts *facts, bool sink)
@@ -188,6 +211,7 @@ static void plan_routing(const struct demand_input *input, struct demand *demand
 		if (demand_of_tunnel(&life->tunnels[i]) != GATE_OPEN) {
 			any = true;
 			route_tunnel(demand, &input->facts[i], life->mode != GATE_MODE_OFF);
+			route_resolvers(demand, &input->facts[i]);
 		}
 	if (catch_all || (any && life->mode == GATE_MODE_OFF))
 		route_throws(demand, input);

@@ -123,7 +123,8 @@ static bool same_routing(const struct manager *manager, const struct routing_pla
 	const struct routing_plan *last = &manager->routed;
 	return manager->routing_known && last->exists == plan->exists && last->mark == plan->mark && last->mask == plan->mask &&
 	       last->grants == plan->grants && last->grants_mask == plan->grants_mask &&
-	       last->check == plan->check && last->check_port == plan->check_port &&
+	       last->check == plan->check && last->check_port == plan->check_port && last->resolver_count == plan->resolver_count &&
+	       memcmp(last->resolvers, plan->resolvers, plan->resolver_count * sizeof *plan->resolvers) == 0 &&
 	       last->route_count == plan->route_count &&
 	       (plan->route_count == 0 || memcmp(manager->routed_routes, plan->routes, plan->route_count * sizeof *plan->routes) == 0);
 }

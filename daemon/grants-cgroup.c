@@ -3,6 +3,7 @@
 /* Cgroups of what is granted: found, marked, and unmarked. */
 
 #include <errno.h>
+#include <limits.h>
 #include <pwd.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,8 +23,9 @@ static const enum cgroup_kind cgroup_kinds[] = {
 static char *user_number(const char *name)
 {
 	const struct passwd *user = getpwnam(name);
-	if (!user && strspn(name, "0123456789") == strlen(name))
-		user = getpwuid((uid_t)strtoul(name, NULL, 10));
+	unsigned long number = name[0] && strspn(name, "0123456789") == strlen(name) ? strtoul(name, NULL, 10) : ULONG_MAX;
+	if (!user && number < (uid_t)-1) /* a greater one would be another's when it is cut to a uid_t, 4294967296 root's */
+		user = getpwuid((uid_t)number);
 	return user ? text_format("%u", user->pw_uid) : NULL;
 }
 

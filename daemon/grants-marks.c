@@ -4,7 +4,8 @@
  * Which grant has which mark. Sockets outlive the grant that they were made under, and whoever holds one need be neither bound nor
  * connected, so that no list of the kernel's has it: that a mark is free is never found out by looking for sockets. A program's cgroup is
  * its own and is never granted again, so what was born there is stopped by that cgroup itself from the end of the grant on. A unit, a slice
- * or a user may be granted again and may hold others that are: its mark stays its own.
+ * or a user may be granted again and may hold others that are: its mark stays its own. Where the record of a boot is lost any mark may be
+ * carried by a socket, and none is given.
  */
 
 #include <string.h>
@@ -64,6 +65,13 @@ void grants_spend_mark(struct grants *grants, uint32_t mark, enum bypass_type ty
 {
 	grants->spent = xrealloc(grants->spent, (grants->spent_count + 1) * sizeof *grants->spent);
 	grants->spent[grants->spent_count++] = (struct spent_mark){mark, type, text_dup(name)};
+}
+
+void grants_spend_all_marks(struct manager *manager)
+{
+	struct mark_block block = mark_grants(manager->settings->mark, manager->settings->mark_mask);
+	for (unsigned i = 0; i < block.count; i++)
+		grants_spend_mark(&manager->grants, block.first + i * block.step, BYPASS_PROGRAM, "");
 }
 
 void grants_give_back_mark(struct manager *manager, const struct grant *grant)

@@ -59,6 +59,7 @@ uint32_t grants_take_mark(struct manager *manager, enum bypass_type type, const 
 void grants_give_back_mark(struct manager *manager, const struct grant *grant);
 bool grants_mark_good(const struct manager *manager, uint32_t mark);
 void grants_spend_mark(struct grants *grants, uint32_t mark, enum bypass_type type, const char *name);
+void grants_spend_all_marks(struct manager *manager); /* sockets may carry any of them */
 
 /* ---- grants-cgroup.c ---- */
 /* -ESRCH: no such user; else as cgroup_find(). */

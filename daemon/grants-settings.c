@@ -59,7 +59,7 @@ static void list_one(struct manager *manager, enum bypass_type type, const char 
 	if (grant_is_process(&grant))
 		grant.mark = grants_take_mark(manager, type, name);
 	if (grant_is_process(&grant) && !grant.mark)
-		grant.detail = text_dup("no mark is left for it: widen fwmark.mask, list fewer, or reboot, which frees those of grants taken back");
+		grant.detail = text_dup("no mark is left for it: change or widen fwmark, list fewer, or reboot, which frees those of grants taken back");
 	grants_append(grants, grant);
 }
 
@@ -151,10 +151,15 @@ static void forget_program(const char *name, void *userdata)
 	(void)socket_mark_cgroup_forget(name);
 }
 
-void grants_begin(struct manager *manager)
+void grants_begin(struct manager *manager, bool first)
 {
 	bool known = grants_load(manager);
 	manager->names.flush = !known; /* what was resolved, for whom? */
+	if (!known && !first) {
+		log_error("%s/bypass.json is lost: which marks sockets carry is not known; no process is granted before the next boot, or with another fwmark",
+			manager->options.runtime_dir);
+		grants_spend_all_marks(manager);
+	}
 	if (!known && getrandom(&manager->grants.next_mark, sizeof manager->grants.next_mark, 0) < 0)
 		manager->grants.next_mark = (uint32_t)manager_realtime();
 	(void)socket_mark_cgroup_list(PROGRAM_PREFIX, forget_program, manager);

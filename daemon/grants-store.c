@@ -56,7 +56,7 @@ int grants_save(struct manager *manager)
 	return file_write_atomic(path, text, strlen(text), 0600);
 }
 
-/* Without a record the next daemon takes back everything; with one from before it would grant what has been taken back. */
+/* Without a record the next daemon takes back everything, and gives no mark; with one from before it would grant what has been taken back. */
 void grants_save_or_forget(struct manager *manager)
 {
 	int r = grants_save(manager);
@@ -65,7 +65,7 @@ void grants_save_or_forget(struct manager *manager)
 	_cleanup_free_ char *path = document_path(manager->options.runtime_dir, "bypass.json");
 	bool gone = unlink(path) == 0 || errno == ENOENT;
 	log_error("%s: cannot be written: %s; a restart of the daemon %s", path, strerror(-r),
-		gone ? "takes back everything that is granted at run time" : "grants again what was taken back now");
+		gone ? "takes back everything that is granted at run time, and grants no process before the next boot" : "grants again what was taken back now");
 }
 
 static const char *text_of(json_object *object, const char *key)
@@ -110,7 +110,7 @@ static void load_spent(struct grants *grants, json_object *array)
 	}
 }
 
-/* False: there is nothing of this boot, or nothing that can be used; marks then begin anywhere. */
+/* False: there is nothing of this boot, or nothing that can be used. */
 bool grants_load(struct manager *manager)
 {
 	_cleanup_free_ char *path = document_path(manager->options.runtime_dir, "bypass.json"), *text = NULL;

@@ -383,8 +383,8 @@ int grants_add(struct manager *manager, const struct bypass_request *request, co
 	}
 	grant = grants_append(grants, make(manager, request));
 	if (grant_is_process(grant) && !(grant->mark = grants_take_mark(manager, grant->type, grant->name))) {
-		*ret_words = text_format("no mark is left for another process: %zu that were taken back may still be carried by sockets, and are given again to "
-					 "the same unit, slice or user alone; reboot, or widen fwmark.mask",
+		*ret_words = text_format("no mark is left for another process: %zu that were given before may still be carried by sockets, and are given again to "
+					 "the same unit, slice or user alone; reboot, or change or widen fwmark",
 			grants->spent_count);
 		return give_up(manager, grant, -EUSERS);
 	}

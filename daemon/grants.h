@@ -34,8 +34,11 @@ struct bypass_request {
 	const char *by;
 };
 
-/* Takes up what an earlier daemon of this boot granted, and takes back whatever else is marked. Before the first gate_apply(). */
-void grants_begin(struct manager *manager);
+/*
+ * Takes up what an earlier daemon of this boot granted, and takes back whatever else is marked. Before the first gate_apply().
+ * FIRST: no daemon ran in this boot before, so that a record that is not there is no loss.
+ */
+void grants_begin(struct manager *manager, bool first);
 /* The settings were replaced: what they grant is in force with the next effects_apply_gate() ... */
 void grants_sync(struct manager *manager);
 /* ... and after it, here: marks the cgroups that there are. Also after cgroups came or went. */

@@ -469,6 +469,7 @@ static void begin(struct manager *manager)
 	if (gate_exists(manager->gate, &manager->gate_stood) < 0)
 		manager->gate_stood = false;
 	int r = store_load(manager);
+	bool ran_before = r == -ENOENT ? manager->gate_stood : !manager->first_of_boot;
 	manager->first_of_boot |= r == -ENOENT;
 	if (r < 0 && r != -ENOENT)
 		manager_hold(manager, "state.json cannot be read, so what is wanted is not known; set a mode to say what holds");
@@ -478,7 +479,7 @@ static void begin(struct manager *manager)
 	confirm_load(manager);
 	clear_leftovers(manager);
 	names_begin(manager);
-	grants_begin(manager);
+	grants_begin(manager, !ran_before);
 	if (manager->first_of_boot)
 		want_autostart(manager);
 	manager_run(manager, &event);

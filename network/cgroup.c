@@ -10,14 +10,23 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "util/macro.h"
 #include "util/text.h"
 
 #define DEPTH_MAX 16
+
+/* Not so where something else was mounted over it. */
+static bool is_cgroup2(const char *path)
+{
+	struct statfs status;
+	return statfs(path, &status) == 0 && status.f_type == CGROUP2_SUPER_MAGIC;
+}
 
 /* Where the whole tree (of this cgroup namespace) is mounted. The caller frees it. */
 static char *find_mount(void)
@@ -27,7 +36,8 @@ static char *find_mount(void)
 	size_t size = 0;
 	while (file && getline(&line, &size, file) > 0) {
 		char root[256], point[256];
-		if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s %255s %255s", root, point) == 2 && strcmp(root, "/") == 0)
+		if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s %255s %255s", root, point) == 2 && strcmp(root, "/") == 0 &&
+			is_cgroup2(point))
 			return text_dup(point);
 	}
 	return NULL;

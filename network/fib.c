@@ -57,7 +57,8 @@ bool fib_rule_equal(const struct fib_rule *a, const struct fib_rule *b)
 {
 	return !a->odd && !b->odd && a->family == b->family && a->priority == b->priority && a->action == b->action &&
 	       a->table == b->table && a->target == b->target && a->mark == b->mark && a->mask == b->mask &&
-	       a->ip_protocol == b->ip_protocol && a->source_port == b->source_port &&
+	       a->destination.length == b->destination.length &&
+	       (a->destination.length == 0 || ip_prefix_equal(&a->destination, &b->destination)) && a->ip_protocol == b->ip_protocol && a->source_port == b->source_port &&
 	       a->destination_port == b->destination_port && a->protocol == b->protocol;
 }
 
@@ -101,6 +102,10 @@ static void read_rule_attribute(const struct nlattr *attribute, struct fib_rule 
 	case FRA_FWMASK:
 		rule->mask = nla_get_u32(attribute);
 		break;
+	case FRA_DST:
+		rule->destination.address.family = rule->family;
+		nla_memcpy(rule->destination.address.bytes, attribute, sizeof rule->destination.address.bytes);
+		break;
 	case FRA_IP_PROTO:
 		rule->ip_protocol = nla_get_u8(attribute);
 		break;
@@ -137,7 +142,8 @@ static int read_rule(const struct nlmsghdr *message, void *userdata)
 	struct fib_rule rule = {
 		.family = header->family,
 		.action = header->action,
-		.odd = header->dst_len || header->src_len || header->tos || flags,
+		.destination.length = header->dst_len,
+		.odd = header->src_len || header->tos || flags,
 	};
 	struct nlattr *attribute;
 	int left;
@@ -263,7 +269,7 @@ static void put_port(struct nl_msg *message, int attribute, uint16_t port)
 
 int fib_install_rule(struct netlink *netlink, const struct fib_rule *rule)
 {
-	struct fib_rule_hdr header = {.family = (uint8_t)rule->family, .action = rule->action};
+	struct fib_rule_hdr header = {.family = (uint8_t)rule->family, .action = rule->action, .dst_len = rule->destination.length};
 	struct nl_msg *message = netlink_message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, &header, sizeof header);
 	nla_put_u32(message, FRA_PRIORITY, rule->priority);
 	nla_put_u8(message, FRA_PROTOCOL, rule->protocol);
@@ -271,6 +277,8 @@ int fib_install_rule(struct netlink *netlink, const struct fib_rule *rule)
 		nla_put_u32(message, FRA_TABLE, rule->table);
 	if (rule->action == FR_ACT_GOTO)
 		nla_put_u32(message, FRA_GOTO, rule->target);
+	if (rule->destination.length > 0)
+		nla_put(message, FRA_DST, ip_address_bits(&rule->destination.address) / 8, rule->destination.address.bytes);
 	if (rule->mask != 0) {
 		nla_put_u32(message, FRA_FWMARK, rule->mark);
 		nla_put_u32(message, FRA_FWMASK, rule->mask);

@@ -23,6 +23,7 @@ struct fib_rule {
 	uint32_t table; /* FR_ACT_TO_TBL */
 	uint32_t target; /* FR_ACT_GOTO: a priority */
 	uint32_t mark, mask;
+	struct ip_prefix destination; /* length 0: any */
 	uint8_t ip_protocol;
 	uint16_t source_port, destination_port; /* 0: any */
 	uint8_t protocol;

@@ -4,6 +4,7 @@
  * The second layer. For both families:
  *
  *   5100 + i  fwmark VALUE(i)/MASK                 goto 5119     one for each kind of marked traffic
+ *   5114      fwmark GRANTS/MASK, to RESOLVER, DNS   lookup 26726   granted processes, to a tunnel's resolver
  *   5117      fwmark GRANTS/MASK                   goto 5119     granted processes
  *   5115      fwmark CHECK/MASK, tcp to its port     goto 5119     NetworkManager's connectivity check
  *   5116      udp from the DHCP client's port      goto 5119     renewals are routed, unlike the first request
@@ -32,7 +33,8 @@
 #include "network/sysctl.h"
 #include "util/text.h"
 
-#define PRIORITY_CHECK	(ROUTING_PRIORITY + ROUTING_KINDS_MAX)
+#define PRIORITY_RESOLVERS (ROUTING_PRIORITY + ROUTING_KINDS_MAX)
+#define PRIORITY_CHECK	(PRIORITY_RESOLVERS + 1)
 #define PRIORITY_DHCP	(PRIORITY_CHECK + 1)
 #define PRIORITY_GRANTS (PRIORITY_DHCP + 1)
 #define PRIORITY_LOOKUP 5118
@@ -123,6 +125,22 @@ static void note(int *result, int r)
 
 /* ---- what is wanted ---- */
 
+/* The uplink's networks know nothing of the tunnel's resolvers, and need not learn what is asked of them. */
+static void want_resolver_rules(const struct routing_plan *plan, int family, struct fib *want)
+{
+	static const uint16_t ports[] = {53, 853};
+	struct fib_rule rule = {.family = family, .protocol = FIB_PROTOCOL, .action = FR_ACT_TO_TBL, .table = ROUTING_TABLE};
+	rule.priority = PRIORITY_RESOLVERS;
+	rule.mark = plan->grants;
+	rule.mask = plan->grants_mask;
+	for (size_t i = 0; plan->grants_mask && i < plan->resolver_count; i++)
+		for (size_t j = 0; plan->resolvers[i].family == family && j < ELEMENTSOF(ports); j++) {
+			rule.destination = (struct ip_prefix){plan->resolvers[i], ip_address_bits(&plan->resolvers[i])};
+			rule.destination_port = ports[j];
+			fib_add_rule(want, &rule);
+		}
+}
+
 static void want_rules(const struct routing_plan *plan, int family, struct fib *want)
 {
 	struct fib_rule rule = {.family = family, .protocol = FIB_PROTOCOL, .action = FR_ACT_NOP, .priority = ROUTING_PRIORITY_LAST};
@@ -136,6 +154,7 @@ static void want_rules(const struct routing_plan *plan, int family, struct fib *
 		rule.mask = plan->mask;
 		fib_add_rule(want, &rule);
 	}
+	want_resolver_rules(plan, family, want);
 	if (plan->grants_mask) {
 		rule.priority = PRIORITY_GRANTS;
 		rule.mark = plan->grants;
@@ -486,7 +505,7 @@ static bool settings_are_held(const struct routing *routing)
 
 static int plan_check(const struct routing_plan *plan)
 {
-	if (plan->kinds > ROUTING_KINDS_MAX || (plan->kinds > 0 && (plan->mask == 0 || (plan->mark & ~plan->mask) != 0)))
+	if (plan->kinds > ROUTING_KINDS_MAX || plan->resolver_count > ROUTING_RESOLVERS_MAX || (plan->kinds > 0 && (plan->mask == 0 || (plan->mark & ~plan->mask) != 0)))
 		return -EINVAL;
 	for (size_t i = 0; i < plan->route_count; i++) {
 		const struct routing_route *route = &plan->routes[i];

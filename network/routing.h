@@ -6,9 +6,9 @@
  * that does not carry a mark of Holdfast's into a table of its own, in which the tunnels' routes stand above a catch-all into hf0, a
  * device that leads nowhere and outlives the daemon. A plan is applied by changing only what differs, and read back.
  *
- * The rules, from ROUTING_PRIORITY on: marked traffic (each kind, the block of grants to processes, the connectivity check) and DHCP clients' renewals go on to
- * the host's own rules; all
- * else looks into table ROUTING_TABLE. They stand in front of `main`.
+ * The rules, from ROUTING_PRIORITY on: what granted processes ask a tunnel's resolver looks into table ROUTING_TABLE; marked traffic
+ * (each kind, the block of grants to processes, the connectivity check) and DHCP clients' renewals go on to the host's own rules; all
+ * else looks into that table. They stand in front of `main`.
  */
 
 #include <net/if.h>
@@ -20,7 +20,8 @@
 #define ROUTING_TABLE	 26726 /* 0x6866, "hf" */
 #define ROUTING_PRIORITY 5100 /* of the first rule; ROUTING_PRIORITY_LAST is where marked traffic goes on */
 #define ROUTING_PRIORITY_LAST 5119
-#define ROUTING_KINDS_MAX 15
+#define ROUTING_KINDS_MAX 14
+#define ROUTING_RESOLVERS_MAX 32
 #define ROUTING_SINK_METRIC 4278198272u /* of catch-all routes into hf0: below every other */
 
 enum route_kind {
@@ -42,6 +43,8 @@ struct routing_plan {
 	const struct routing_route *routes;
 	size_t route_count;
 	uint32_t grants, grants_mask; /* what has one of these marks goes by, too; mask 0: none */
+	struct ip_address resolvers[ROUTING_RESOLVERS_MAX]; /* of the tunnels: their ports 53 and 853 are no such traffic's way by */
+	size_t resolver_count;
 	uint32_t check;		      /* a mark under `mask`: TCP to check_port goes by with it */
 	uint16_t check_port;	      /* 0: nothing does */
 };

@@ -113,6 +113,21 @@ def test_others_left_alone(lab):
     assert lab.nft("list", "table", "inet", "theirs").stdout == theirs
 
 
+def test_others_in_front(lab):
+    """somebody else's rules in front, routing rules for the uplink and a firewall that tracks nothing, take nothing past the tunnel"""
+    for family in ("-4", "-6"):
+        lab.ip(family, "rule", "add", "pref", "100", "lookup", "main")
+    lab.nft("add", "table", "inet", "theirs")
+    for hook in ("prerouting", "output"):
+        lab.nft("add", "chain", "inet", "theirs", hook, f"{{ type filter hook {hook} priority -300; }}")
+        lab.nft("add", "rule", "inet", "theirs", hook, "notrack")
+    daemon, _ = lab.guarded()
+    lab.leaks.closed([SERVER])
+    daemon.api.mode("always")
+    daemon.api.stop()
+    lab.leaks.closed()
+
+
 def test_pushed_routes(lab):
     """routes as TunnelVision pushes them (0.0.0.0/1, 128.0.0.0/1, a host's own) carry nothing"""
     daemon, _ = lab.guarded()

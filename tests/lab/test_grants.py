@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 
@@ -11,6 +12,8 @@ from lab import process, topology
 from lab.daemon import RESTART_AT_ONCE
 from lab.granted import Flow, Maker, is_cut
 from lab.leaks import SERVER
+from lab.names import NameServer
+from lab.on_bus import NAME, ROOT, OnBus
 
 MARKS = 256  # of grants to processes, with the default fwmark
 HOSTS = ((topology.INTERNET4, topology.CLIENT4), (topology.INTERNET6, topology.CLIENT6))
@@ -169,6 +172,39 @@ def test_exec(lab):
     lab.leaks.closed([SERVER])
 
 
+def test_exec_finds_names(lab):
+    """a granted program finds names: of the tunnel's resolver inside the tunnel, of one that answers on loopback, and of the uplink's once no tunnel is up"""
+    daemon, _ = lab.guarded(connect=False, dns=[topology.INNER_SERVER4])
+    daemon.api.mode("always")
+    daemon.api.start()
+    daemon.wait_connected()
+    inside = NameServer(lab, {"named.test": [topology.INTERNET4]}, topology.INNER_SERVER4, lab.net.server)
+    outside = NameServer(lab, {"named.test": ["198.51.100.99"]})
+
+    def found():
+        done = daemon.ctl("exec", "--", "getent", "-s", "dns", "ahostsv4", "named.test")
+        return {line.split()[0] for line in done.stdout.splitlines()}
+
+    assert topology.INNER_SERVER4 in lab.run(["cat", "/etc/resolv.conf"]).stdout
+    place = lab.capture.mark()
+    assert found() == {topology.INTERNET4} and not outside.asked
+    queries = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination_port == 53]
+    assert not queries, queries[0]
+    settings(daemon, domains=["example.com"])  # now the host asks dnsmasq
+    assert "127.104.102.53" in lab.run(["cat", "/etc/resolv.conf"]).stdout
+    deadline = process.deadline_in()
+    while found() != {topology.INTERNET4}:  # until dnsmasq listens
+        process.remaining(deadline, "dnsmasq does not answer")
+    assert not outside.asked
+    settings(daemon, domains=[])
+    assert found() == {topology.INTERNET4}
+    daemon.api.stop()
+    assert found() == {"198.51.100.99"} and outside.asked
+    lab.leaks.closed()
+    inside.close()
+    outside.close()
+
+
 def test_exec_by_control(lab):
     """the scope control may exec its own programs where the settings say so, and grant nothing else"""
     daemon, _ = lab.guarded()
@@ -262,6 +298,55 @@ def test_grant_a_hundred_thousand_networks(lab):
     lab.leaks.closed([SERVER])
 
 
+_REPLACE = """
+import dbus, sys
+gate = dbus.Interface(dbus.SystemBus().get_object("org.holdfast.Holdfast1", "/org/holdfast/Holdfast1"), "org.holdfast.Holdfast1.KillSwitch")
+try:
+    print(bool(gate.Replace(sys.stdin.read(), "", timeout=600)[0]))
+except dbus.DBusException as error:
+    print(error.get_dbus_name(), error.get_dbus_message())
+"""
+
+
+def replaced_over_each_front(lab, on_bus, document):
+    """What D-Bus, REST and holdfastctl say of the same settings, the mode being another before each."""
+    text, said = json.dumps(document), []
+    for front in ("D-Bus", "REST", "holdfastctl"):
+        on_bus.daemon.api.mode("auto")
+        if front == "D-Bus":
+            said.append(on_bus.run(["/usr/bin/python3", "-c", _REPLACE], input=text).stdout.strip())
+        elif front == "REST":
+            answer = on_bus.daemon.api.call("PUT", "/kill-switch", document, {"If-Match": "*"}, timeout=600)
+            said.append(f"{answer.status} {answer.body}")
+        else:
+            with open("/run/lab/settings.json", "w") as file:
+                file.write(text)
+            done = on_bus.daemon.ctl("kill-switch", "set", "/run/lab/settings.json", timeout=600)
+            said.append(f"{done.returncode} {done.stdout}{done.stderr}")
+        mode = on_bus.daemon.api.status()["gate"]["mode"]
+        found = lab.nft("get", "element", "inet", "holdfast", "listed4", "{ 20.0.5.7 }", check=False)
+        said[-1] = (said[-1], mode, found.returncode == 0)
+    return said
+
+
+def test_a_hundred_thousand_networks_over_each_front(lab):
+    """settings with 100,000 networks are taken by D-Bus, REST and holdfastctl; one network more, and a document over 8 MiB, are refused by all in the same words"""
+    on_bus = OnBus(lab)
+    networks = [f"20.{i >> 8}.{i & 255}.0/24" for i in range(0, 32768)] + [f"2400:{i >> 8:x}:{i & 255:x}::/48" for i in range(0, 67232)]
+    fits = {"mode": "always", "bypass": {"addresses": networks}}
+    said = replaced_over_each_front(lab, on_bus, fits)
+    assert [(mode, held) for _, mode, held in said] == [("always", True)] * 3, said
+    on_bus.daemon.api.mode("off")
+    on_bus.daemon.api.put("/kill-switch", {"mode": "auto"})
+    for document, words in (
+        (fits | {"bypass": {"addresses": [*networks, "192.0.2.1"]}}, ("/bypass/addresses", "100000")),
+        (fits | {"bypass": {"addresses": [f"{network:>80}" for network in networks]}}, ("8388608",)),
+    ):
+        said = replaced_over_each_front(lab, on_bus, document)
+        assert all(mode == "auto" and not held for _, mode, held in said), said
+        assert all(word in text for text, _, _ in said for word in words), said
+
+
 LIFETIME = "15s"  # enough to see that it is granted, on a machine that is busy; the test takes so long
 
 
@@ -311,22 +396,44 @@ def test_grants_outlive_the_daemon(lab):
 
 
 def test_grants_that_nobody_recorded(lab):
-    """without its record a daemon takes back what is granted at run time, sockets and cgroups alike"""
+    """without its record a daemon takes back what is granted at run time, sockets and cgroups alike, and gives no mark that a socket may carry"""
     daemon, _ = lab.guarded()
     maker = Maker(lab, "torrent", "torrent.slice/client.service")
     daemon.api.post("/bypass", {"slice": "torrent.slice"})
     daemon.api.post("/bypass", {"address": topology.INTERNET6})
-    flows = [Flow(lab, maker.socket), Flow(lab, ordinary(lab), topology.INTERNET6)]
-    daemon.kill()
-    with open(f"{daemon.runtime_dir}/bypass.json", "w") as file:
-        file.write("{")
-    daemon.start()
-    daemon.wait_connected()
-    assert not grants(daemon)
-    assert all(is_cut(lab, flow) for flow in flows)
+    flows, loose = leave_when_granted(lab, maker)
+    flows.append(Flow(lab, ordinary(lab), topology.INTERNET6, 4401))
+    record = f"{daemon.runtime_dir}/bypass.json"
+    os.mkdir("/sys/fs/cgroup/other.slice")
+    for lost in ("{", "", None):
+        daemon.kill()
+        if lost is None:
+            os.unlink(record)
+        else:
+            with open(record, "w") as file:
+                file.write(lost)
+        daemon.start()
+        daemon.wait_connected()
+        assert not grants(daemon)
+        assert all(is_cut(lab, flow) for flow in flows)
+        answer = daemon.api.call("POST", "/bypass", {"slice": "other.slice"})
+        assert answer.status == 429 and "reboot" in answer.body["detail"], answer
+        settings(daemon, processes=[{"slice": "other.slice"}])
+        assert "reboot" in grants(daemon, type="slice", inEffect=False)[0]["detail"], grants(daemon)
+        assert not left_of(lab, loose), "a socket leaves with another's mark"
+        settings(daemon, processes=[])
     stays_inside(lab, maker.socket)
     lab.leaks.closed([SERVER])
     maker.close()
+
+    daemon.kill()
+    os.unlink(record)
+    with open(f"{daemon.state_dir}/state.json") as file:
+        state = json.load(file)
+    with open(f"{daemon.state_dir}/state.json", "w") as file:
+        json.dump(state | {"bootId": "of the boot before"}, file)
+    daemon.start()
+    assert daemon.api.call("POST", "/bypass", {"slice": "other.slice"}).status == 201, "a boot does not give the marks back"
 
 
 def test_grants_refused(lab):
@@ -371,6 +478,59 @@ def test_grants_refused(lab):
     assert not grants(daemon)
     assert "elements" not in daemon.table().replace("elements = { ipv", ""), daemon.table()
     assert table.count("\n") <= daemon.table().count("\n")
+    lab.leaks.closed([SERVER])
+
+
+def test_grants_refused_by_each_front(lab):
+    """what REST refuses is refused in the same words by D-Bus and holdfastctl, and nothing is changed; nor is it by an odd link in the settings"""
+    on_bus = OnBus(lab)
+    daemon = on_bus.daemon
+    daemon.api.mode("always")
+    table = daemon.table()
+    for kind, name in (
+        ("address", "10.0.0.0/7"), ("address", "x; flush ruleset"), ("address", "192.0.2.1\n"), ("domain", "exa mple.com"), ("domain", "a..b"),
+        ("unit", "../../backup.service"), ("unit", "nowhere.service"), ("slice", "-.slice"), ("slice", "a--b.slice"), ("user", "nosuchuser"),
+        ("user", "4294967296"), ("user", "-1"),
+    ):  # fmt: skip
+        answer = daemon.api.call("POST", "/bypass", {kind: name})
+        assert answer.status in (400, 404), (kind, name, answer)
+        words = answer.body["errors"][0]["detail"] if answer.body.get("errors") else answer.body["detail"]
+        done = daemon.ctl("bypass", "add", "--", kind, name)
+        assert done.returncode != 0 and words in done.stderr, (kind, name, words, done)
+        done = on_bus.run(["busctl", "call", NAME, ROOT, f"{NAME}.KillSwitch", "AddBypass", "a{sv}", "--", "1", kind, "s", name])
+        assert done.returncode != 0 and words in done.stderr, (kind, name, words, done)
+    for odd in ('eth0"; accept', "eth0 eth1", "a/b", "*", "..", "", "sixteen-letters-", "e\u0301th"):
+        for member in ({"uplinks": [odd]}, {"lan": {"custom": [{"network": "10.1.0.0/24", "interface": odd}]}}):
+            answer = daemon.api.call("PATCH", "/kill-switch", member, {"If-Match": "*"})
+            assert answer.status == 400 and answer.body["errors"], (member, answer)
+    daemon.api.patch("/kill-switch", {"uplinks": ["nowhere0"], "lan": {"custom": [{"network": "10.1.0.0/24", "interface": "nowhere0"}]}})
+    assert daemon.gate() == "closed"  # a link that may come later is taken
+    daemon.api.patch("/kill-switch", {"uplinks": [], "lan": "block"})
+    assert not grants(daemon) and re.sub("packets .*", "", daemon.table()) == re.sub("packets .*", "", table)
+
+
+def test_grants_without_cgroups(lab):
+    """where the kernel has no cgroup v2 the tunnel and grants of addresses work, and grants of processes say what is missing"""
+    lab.leaks.prove()
+    daemon = lab.daemon(start=False)
+    command = daemon.command
+    daemon.command = lambda *arguments: ["unshare", "--mount", "sh", "-c", 'umount -l /sys/fs/cgroup && exec "$@"', "sh", *command(*arguments)]
+    daemon.start()
+    daemon.policy(RESTART_AT_ONCE)
+    daemon.add_tunnel(lab.server().document())
+    daemon.api.start()
+    daemon.wait_connected()
+    for grant in ({"slice": "torrent.slice"}, {"unit": "backup.service"}, {"user": "nobody"}):
+        answer = daemon.api.call("POST", "/bypass", grant)
+        assert answer.status == 503 and "cgroup v2 with BPF" in answer.body["detail"], answer
+    done = daemon.ctl("exec", "--", "true")
+    assert done.returncode != 0 and "cgroup v2 with BPF" in done.stderr, done
+    settings(daemon, processes=[{"slice": "torrent.slice"}], addresses=[topology.INTERNET4])
+    assert "cgroup v2 with BPF" in grants(daemon, type="slice", inEffect=False)[0]["detail"], grants(daemon)
+    flow = Flow(lab, ordinary(lab))
+    assert flow.carries() == (topology.CLIENT4, topology.CLIENT4)
+    settings(daemon, addresses=[])
+    assert is_cut(lab, flow)
     lab.leaks.closed([SERVER])
 
 

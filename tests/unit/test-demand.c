@@ -106,6 +106,27 @@ static void no_state_of_a_wanted_tunnel_is_open(void)
 	}
 }
 
+static void resolvers_are_the_tunnels_while_its_link_stands(void)
+{
+	struct ip_address own = {};
+	set_up();
+	want_home(TUNNEL_WAITING);
+	home_network.dns_count = 1;
+	CU_ASSERT_EQUAL(ip_address_parse("10.8.0.1", &home_network.dns[0]), 0);
+	build();
+	CU_ASSERT_EQUAL_FATAL(demand.routing.resolver_count, 1);
+	CU_ASSERT(ip_address_equal(&demand.routing.resolvers[0], &home_network.dns[0]));
+	CU_ASSERT_EQUAL(ip_address_parse("192.0.2.53", &own), 0);
+	home.dns = &own;
+	home.dns_count = 1;
+	build();
+	CU_ASSERT_EQUAL_FATAL(demand.routing.resolver_count, 1);
+	CU_ASSERT(ip_address_equal(&demand.routing.resolvers[0], &own));
+	facts[0].link = false;
+	build();
+	CU_ASSERT_EQUAL(demand.routing.resolver_count, 0);
+}
+
 static void mode_always_is_closed_without_a_tunnel(void)
 {
 	set_up();
@@ -259,6 +280,7 @@ static void the_worker_may_talk_to_what_it_named(void)
 static const struct test tests[] = {
 	{"the state of a tunnel decides its demand", the_state_decides},
 	{"no state of a wanted tunnel is open", no_state_of_a_wanted_tunnel_is_open},
+	{"resolvers are the tunnel's while its link stands", resolvers_are_the_tunnels_while_its_link_stands},
 	{"mode always is closed without a tunnel", mode_always_is_closed_without_a_tunnel},
 	{"a hold is closed, as mode always is", a_hold_is_closed},
 	{"mode off routes and does not catch", mode_off_routes_and_does_not_catch},

@@ -195,6 +195,10 @@ static void rules_read_back_as_the_design_says(void)
 	begin();
 	_cleanup_routing_ struct routing *routing = routing_make();
 	plan_closed(&plan);
+	plan.plan.grants = 0x69000000;
+	plan.plan.grants_mask = 0xff000000;
+	CU_ASSERT_EQUAL(ip_address_parse("10.8.0.1", &plan.plan.resolvers[plan.plan.resolver_count++]), 0);
+	CU_ASSERT_EQUAL(ip_address_parse("2001:db8:8::1", &plan.plan.resolvers[plan.plan.resolver_count++]), 0);
 	apply(routing, &plan);
 	_cleanup_free_ char *rules = sandbox_read("ip -4 rule; ip -6 rule");
 	CU_ASSERT_STRING_EQUAL(rules, "0:\tfrom all lookup local\n"
@@ -202,7 +206,10 @@ static void rules_read_back_as_the_design_says(void)
 				      "5101:\tfrom all fwmark 0x68670000/0xffff0000 goto 5119 proto 104\n"
 				      "5102:\tfrom all fwmark 0x68680000/0xffff0000 goto 5119 proto 104\n"
 				      "5103:\tfrom all fwmark 0x68690000/0xffff0000 goto 5119 proto 104\n"
+				      "5114:\tfrom all to 10.8.0.1 fwmark 0x69000000/0xff000000 dport 53 lookup 26726 proto 104\n"
+				      "5114:\tfrom all to 10.8.0.1 fwmark 0x69000000/0xff000000 dport 853 lookup 26726 proto 104\n"
 				      "5116:\tfrom all ipproto udp sport 68 dport 67 goto 5119 proto 104\n"
+				      "5117:\tfrom all fwmark 0x69000000/0xff000000 goto 5119 proto 104\n"
 				      "5118:\tfrom all lookup 26726 proto 104\n"
 				      "5119:\tfrom all nop proto 104\n"
 				      "32766:\tfrom all lookup main\n"
@@ -212,7 +219,10 @@ static void rules_read_back_as_the_design_says(void)
 				      "5101:\tfrom all fwmark 0x68670000/0xffff0000 goto 5119 proto 104\n"
 				      "5102:\tfrom all fwmark 0x68680000/0xffff0000 goto 5119 proto 104\n"
 				      "5103:\tfrom all fwmark 0x68690000/0xffff0000 goto 5119 proto 104\n"
+				      "5114:\tfrom all to 2001:db8:8::1 fwmark 0x69000000/0xff000000 dport 53 lookup 26726 proto 104\n"
+				      "5114:\tfrom all to 2001:db8:8::1 fwmark 0x69000000/0xff000000 dport 853 lookup 26726 proto 104\n"
 				      "5116:\tfrom all ipproto udp sport 546 dport 547 goto 5119 proto 104\n"
+				      "5117:\tfrom all fwmark 0x69000000/0xff000000 goto 5119 proto 104\n"
 				      "5118:\tfrom all lookup 26726 proto 104\n"
 				      "5119:\tfrom all nop proto 104\n"
 				      "32766:\tfrom all lookup main\n");
@@ -579,6 +589,9 @@ static void plans_that_make_no_sense_change_nothing(void)
 	plan.plan.mark = 0x68660001;
 	CU_ASSERT_EQUAL(routing_apply(routing, &plan.plan), -EINVAL);
 	plan_closed(&plan);
+	plan.plan.resolver_count = ROUTING_RESOLVERS_MAX + 1;
+	CU_ASSERT_EQUAL(routing_apply(routing, &plan.plan), -EINVAL);
+	plan.plan.resolver_count = 0;
 	plan.plan.kinds = ROUTING_KINDS_MAX + 1;
 	CU_ASSERT_EQUAL(routing_apply(routing, &plan.plan), -EINVAL);
 	plan_closed(&plan);

@@ -67,6 +67,7 @@ OUT = ("plain", "bound", "source", "forwarded", "address")
 INWARDS = ("inbound", "service", "management")
 DNS = tuple(place for place, (_, port) in PLACES.items() if port)
 LAN = ("lan", "lan:53", "lan:853")
+RESOLVER = ("tunnel:53", "tunnel:853")
 TUNNEL = ("tunnel", "tunnel:53", "tunnel:853")
 
 
@@ -91,6 +92,7 @@ RULES = (
     # Nothing is held.
     _rule("in", gate=("open", "routed"), way=INWARDS),
     _rule("uplink", gate="open"),
+    _rule("tunnel", gate="routed", way="process", to=RESOLVER),
     _rule("uplink", gate="routed", way=("bound", "process")),
     _rule("uplink", gate="routed", to=LAN),
     _rule("uplink", gate="routed", to="multicast", family=6),
@@ -98,10 +100,12 @@ RULES = (
     _rule("tunnel", gate="routed"),
     # Rule 2, inwards; outwards it is the worker's alone, which no cell is.
     _rule("in", way=INWARDS, to="endpoint", protocol="udp", gate=("connecting", "tunnel"), family=4),
-    # Rule 3.
+    # Rule 3; a tunnel's resolver is asked inside it or not at all, as long as its link stands.
+    _rule("tunnel", way="process", to=RESOLVER, protocol=("tcp", "udp"), gate="tunnel"),
+    _rule("rejected", way="process", to=RESOLVER),
     _rule("uplink", way="process"),
     # Rule 5: a resolver inside the tunnel, and no other.
-    _rule("tunnel", to=("tunnel:53", "tunnel:853"), protocol=("tcp", "udp"), gate="tunnel", way=("plain", "source", "forwarded", "address")),
+    _rule("tunnel", to=RESOLVER, protocol=("tcp", "udp"), gate="tunnel", way=("plain", "source", "forwarded", "address")),
     *_refused(to=DNS),
     # Rule 7: before rule 6, and before what `lan` says; rule 5 stands.
     _rule("uplink", way="address"),

@@ -29,6 +29,10 @@ isolation.require()
 _SOL_RAW, _ICMP_FILTER, _ECHO_REPLY = 255, 1, 0  # linux/icmp.h
 _SO_RCVBUFFORCE = 33
 _IPPROTO_UDPLITE, _EXPERIMENT = 136, 253  # RFC 3692: 253 is for experiments
+_TUNNELLED = {"gre": 47, "esp": 50, "dccp": 33, "sctp": 132}
+_TCP_FASTOPEN_NO_COOKIE = 34  # linux/tcp.h
+_LOOSE_SOURCE_ROUTE = b"\x83\x07\x04" + socket.inet_aton(topology.GATEWAY4) + b"\0"  # RFC 791, and the end of the options
+_EMPTY_OPTIONS = b"\0\0\1\4\0\0\0\0"  # RFC 8200: a header with nothing but padding
 _WORKER_MARK = 0x68660000  # firewall/mark.h: what only a worker may carry, and then to its endpoint alone
 _TAG = re.compile(rb"holdfast-lab/(\d{3})/")
 # Below those that the kernel gives to whoever asks for none (ip_local_port_range).
@@ -91,6 +95,25 @@ def _tcp(_, kind):
         sock.connect(_address(kind))
 
 
+def _tcp_fast_open(_, kind):
+    with _socket(kind, socket.SOCK_STREAM) as sock, contextlib.suppress(BlockingIOError):
+        sock.setsockopt(socket.IPPROTO_TCP, _TCP_FASTOPEN_NO_COOKIE, 1)
+        sock.sendto(_payload(kind), socket.MSG_FASTOPEN, _address(kind))
+
+
+def _source_routed(_, kind):
+    """What is on the wire goes to the router; for whom it is stands in its options."""
+    with _socket(kind, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_OPTIONS, _LOOSE_SOURCE_ROUTE)
+        sock.sendto(_payload(kind), (topology.INTERNET4, kind.port))
+
+
+def _behind_options(_, kind):
+    with _socket(kind, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, _EMPTY_OPTIONS)
+        sock.sendto(_payload(kind), _address(kind))
+
+
 def _icmp(_, kind):
     six = kind.family == socket.AF_INET6
     with _socket(kind, socket.SOCK_RAW, socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP) as sock:
@@ -98,7 +121,7 @@ def _icmp(_, kind):
 
 
 def _raw(_, kind):
-    with _socket(kind, socket.SOCK_RAW, _EXPERIMENT) as sock:
+    with _socket(kind, socket.SOCK_RAW, kind.protocol or _EXPERIMENT) as sock:
         sock.sendto(_payload(kind), _address(kind))
 
 
@@ -160,14 +183,23 @@ def _kinds():
         yield Kind(f"dns{version} over quic to a public resolver", _udp, public, 853)
         yield Kind(f"udp-lite{version} to a public host", _udp, public, 40021, protocol=_IPPROTO_UDPLITE)
         yield Kind(f"protocol {_EXPERIMENT} over IPv{version} to a public host", _raw, public)
+        for name, protocol in _TUNNELLED.items():
+            yield Kind(f"{name} over IPv{version} to a public host", _raw, public, protocol=protocol)
+        yield Kind(f"tcp{version} with data in its first packet to a public host", _tcp_fast_open, public, 40024)
         yield Kind(f"fragments of udp{version} to a public host", _udp, public, 40022, size=4000)
         yield Kind(f"udp{version} with the worker's mark to a public host", _udp, public, 40023, route="uplink", mark=_WORKER_MARK)
+    for name, port in (("udp", 40025), ("dns", 53)):
+        yield Kind(f"{name}4 by a source route over the router", _source_routed, topology.GATEWAY4, port)
+        yield Kind(f"{name}6 behind an options header to a public host", _behind_options, topology.INTERNET6, port)
     yield Kind("udp4 to the VPN server's endpoint, not the worker's", _udp, topology.SERVER4, 51820)
     yield Kind("tcp4 to the VPN server's address", _tcp, topology.SERVER4, 443)
     yield Kind("udp4 to the router", _udp, topology.GATEWAY4, 40031)
     yield Kind("udp6 to a link-local address", _udp, topology.LAN_LINK_LOCAL, 40032, route="uplink")
     yield Kind("mdns4", _udp, "224.0.0.251", 5353, route="uplink")
     yield Kind("mdns6", _udp, "ff02::fb", 5353, route="uplink")
+    yield Kind("llmnr4", _udp, "224.0.0.252", 5355, route="uplink")
+    yield Kind("llmnr6", _udp, "ff02::1:3", 5355, route="uplink")
+    yield Kind("netbios", _udp, topology.LAN_BROADCAST, 137, route="uplink")
     yield Kind("ssdp", _udp, "239.255.255.250", 1900, route="uplink")
     yield Kind("broadcast", _udp, "255.255.255.255", 40033, "device", "uplink")
     # The kernel's own table `local`, ahead of every rule, has the network's broadcast address: no second layer covers it.
