@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The gate's rules, as docs/security.md tells them: one function per numbered rule, called in that order; each appends
- * to the chains it concerns. A rule's comment begins with its number. Nothing accepts a packet for being "established"
- * alone: each accept names its peer.
+ * The gate's rules, as docs/security.md tells them: one function per numbered rule, called in that order (rule 1 says
+ * of a tunnel's own traffic what rule 6 would); each appends to the chains it concerns. A rule's comment
+ * begins with its number. Nothing accepts a packet for being "established" alone: each accept names its peer (but in the
+ * chains that only mark, where to accept is to leave alone).
  *
  * With drop_default all rules apply. Without it (narrow tunnels alone in mode auto) the chains accept, and only rules
  * 1, 2, 4 and 6 are there: what belongs in a tunnel goes through it or nowhere, everything else is left alone.
@@ -29,6 +30,7 @@
 #define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
 #define TCP_OR_UDP      "meta l4proto { 6, 17 }"
 #define DNS_PORTS       "{ 53, 853 }"
+#define NO_DNS          TCP_OR_UDP " th dport != " DNS_PORTS
 #define TO_DNS          TCP_OR_UDP " th dport " DNS_PORTS
 #define FROM_DNS        TCP_OR_UDP " th sport " DNS_PORTS
 #define TO_DNS_BY_ANY   "meta l4proto { 6, 17, 33, 132, 136 } th dport " DNS_PORTS /* DCCP, SCTP and UDP-Lite have ports too */
@@ -51,6 +53,7 @@ struct render {
 	/* "meta mark and M == V", "ct mark and M == V", and what sets them */
 	char is_mark[MARK_KIND_COUNT][48], is_flow[MARK_KIND_COUNT][48], set_mark[MARK_KIND_COUNT][64],
 	        set_flow[MARK_KIND_COUNT][64];
+	char plain_flow[48]; /* "ct mark and M == 0": of no kind */
 };
 
 #define LINKS_MAX 256 /* uplinks, and local links, that are told apart; more are left out, that is, closed */
@@ -129,6 +132,14 @@ static char *match_addresses(int family, const char *side, const struct ip_addre
 	return match_networks(family, side, hosts, count);
 }
 
+static char *match_own_addresses(int family, const struct gate_tunnel *tunnel)
+{
+	_cleanup_free_ struct ip_address *addresses = xcalloc(tunnel->address_count, sizeof *addresses);
+	for (size_t i = 0; i < tunnel->address_count; i++)
+		addresses[i] = tunnel->addresses[i].address;
+	return match_addresses(family, "daddr", addresses, tunnel->address_count);
+}
+
 struct names {
 	const char *names[2 * LINKS_MAX];
 	size_t count;
@@ -165,6 +176,38 @@ static void rule_1_loopback(struct render *r)
 	add(r, INPUT, "1 loopback", "iifname \"lo\" accept");
 	add(r, OUTPUT, "1 loopback", "oifname \"lo\" accept");
 	add(r, REROUTE, "1 loopback", "oifname \"lo\" accept");
+}
+
+/* Whether it demands networks of its own, rather than everything. */
+static bool is_narrow(const struct gate_tunnel *tunnel)
+{
+	return !tunnel->all && tunnel->state != GATE_OPEN;
+}
+
+/*
+ * Most packets are a tunnel's own, and no rule before 6 is about them: without these they would be held against all of those first, each
+ * time. Nothing is accepted here that rule 6 would not accept: in from the tunnel to the addresses that are its own, which rule 6 guards against
+ * all other links; out into it what rule 5 does not refuse, and that alone where no narrow tunnel's networks are held before.
+ */
+static void rule_1_tunnels(struct render *r)
+{
+	bool narrow = false;
+	for (size_t i = 0; i < r->plan->tunnel_count; i++)
+		narrow |= is_narrow(&r->plan->tunnels[i]);
+	for (size_t i = 0; i < r->plan->tunnel_count; i++) {
+		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
+		COMMENT_FOR(in, "1 in from", tunnel);
+		COMMENT_FOR(out, "1 out through", tunnel);
+		if (tunnel->state != GATE_TUNNEL)
+			continue;
+		for (size_t j = 0; j < ELEMENTSOF(families); j++) {
+			_cleanup_free_ char *to = match_own_addresses(families[j], tunnel);
+			if (to)
+				add(r, INPUT, in, "iifname \"%s\" %s accept", tunnel->interface, to);
+		}
+		if (tunnel->all && !narrow)
+			add(r, OUTPUT, out, "oifname \"%s\" " NO_DNS " accept", tunnel->interface);
+	}
 }
 
 static bool tunnel_contacts(const struct gate_tunnel *tunnel)
@@ -377,11 +420,8 @@ static void guard_tunnel_addresses(struct render *r, const struct gate_tunnel *t
 		if (&r->plan->tunnels[i] != tunnel && tunnels_share_an_address(tunnel, &r->plan->tunnels[i]))
 			own.names[own.count++] = r->plan->tunnels[i].interface;
 	_cleanup_free_ char *elsewhere = match_links("iifname !=", &own);
-	_cleanup_free_ struct ip_address *addresses = xcalloc(tunnel->address_count, sizeof *addresses);
-	for (size_t i = 0; i < tunnel->address_count; i++)
-		addresses[i] = tunnel->addresses[i].address;
 	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
-		_cleanup_free_ char *to = match_addresses(families[i], "daddr", addresses, tunnel->address_count);
+		_cleanup_free_ char *to = match_own_addresses(families[i], tunnel);
 		if (to)
 			add(r, INPUT, comment, "%s %s " REFUSE_IN, elsewhere, to);
 	}
@@ -423,14 +463,12 @@ static struct demand *sorted_demands(const struct gate_plan *plan, size_t *ret_c
 {
 	size_t count = 0;
 	for (size_t i = 0; i < plan->tunnel_count; i++)
-		count += plan->tunnels[i].all || plan->tunnels[i].state == GATE_OPEN ? 0 : plan->tunnels[i].route_count;
+		count += is_narrow(&plan->tunnels[i]) ? plan->tunnels[i].route_count : 0;
 	struct demand *demands = xcalloc(count, sizeof *demands);
 	*ret_count = count;
 	count = 0;
 	for (size_t i = 0; i < plan->tunnel_count; i++)
-		for (size_t j = 0; j < plan->tunnels[i].route_count && !plan->tunnels[i].all &&
-		                   plan->tunnels[i].state != GATE_OPEN;
-		        j++)
+		for (size_t j = 0; is_narrow(&plan->tunnels[i]) && j < plan->tunnels[i].route_count; j++)
 			demands[count++] =
 			        (struct demand){ip_prefix_mask(plan->tunnels[i].routes[j]), &plan->tunnels[i], i};
 	qsort(demands, count, sizeof *demands, compare_demands);
@@ -497,6 +535,7 @@ static struct grant_words granted_words(const struct render *r)
 	        .is_flow = r->is_flow[MARK_ADDRESS],
 	        .set_mark = r->set_mark[MARK_ADDRESS],
 	        .set_flow = r->set_flow[MARK_ADDRESS],
+	        .plain_flow = r->plain_flow,
 	        .from_local = r->from_local,
 	};
 }
@@ -701,7 +740,7 @@ static void rule_11_the_rest(struct render *r)
 static void carried_networks(struct render *r, const char *comment, const char *what)
 {
 	if (r->drop) {
-		add(r, REROUTE, comment, "%s " TCP_OR_UDP " th dport != " DNS_PORTS " accept", what);
+		add(r, REROUTE, comment, "%s " NO_DNS " accept", what);
 		add(r, REROUTE, comment, "%s meta l4proto != { 6, 17 } accept", what);
 	} else {
 		add(r, REROUTE, comment, "%s accept", what);
@@ -891,6 +930,7 @@ static void prepare(struct render *r)
 		snprintf(r->set_flow[kind], sizeof r->set_flow[kind], "ct mark set ct mark and 0x%08x or 0x%08x", ~mask,
 		        value);
 	}
+	snprintf(r->plain_flow, sizeof r->plain_flow, "ct mark and 0x%08x == 0", settings->mark_mask);
 	/* A tunnel that wants everything is never guarded by chains that accept, whatever the caller thought. */
 	r->drop = plan->drop_default;
 	for (size_t i = 0; i < plan->tunnel_count; i++)
@@ -923,6 +963,7 @@ int render_plan(const struct gate_plan *plan, struct ruleset *ret, const char **
 	ret->exists = true;
 	ret->drop = r.drop;
 	rule_1_loopback(&r);
+	rule_1_tunnels(&r);
 	rule_2_worker(&r);
 	grants_rule_3(ret, plan->granted);
 	released_traffic(&r);

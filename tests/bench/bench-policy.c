@@ -7,6 +7,7 @@
  * decision allocated, or a goal was missed.
  */
 
+#include "measure.h"
 #include "policy-shapes.h"
 #include "util/fields.h"
 #include "util/text.h"
@@ -65,7 +66,7 @@ static double measure(const struct policy *policy)
 			.ssid = "home",
 			.profile = "home"},
 	};
-	double start = bench_seconds();
+	uint64_t start = now_nsec();
 	counting = true;
 	for (unsigned i = 0; i < DECISIONS; i++) {
 		struct policy_decision decision;
@@ -74,7 +75,7 @@ static double measure(const struct policy *policy)
 		__asm__ volatile("" : : "r"(&decision) : "memory"); /* the decision is used */
 	}
 	counting = false;
-	return (bench_seconds() - start) / DECISIONS * 1e9;
+	return usec_since(start) * 1000 / DECISIONS;
 }
 
 /* Few and many rules in turn, so that what else the machine does hits both; the best round of each counts. More where that does not suffice. */

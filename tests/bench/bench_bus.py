@@ -27,7 +27,7 @@ def bench_property(lab):
     }
     arguments = [word for subject in subjects.values() for word in subject]
     done = lab.run([lab.program("tests/bench/bus-load"), str(ROUNDS), *arguments], env=on_bus.environment, timeout=120)
-    took = dict(zip(subjects, (int(line) / 1000 for line in done.stdout.split()), strict=True))
+    took = dict(zip(subjects, map(float, done.stdout.split()), strict=True))
     theirs = took["NetworkManager's State"]
     for name, median in took.items():
         lab.note(f"{name}: {median:.1f} µs, × {median / took['ping']:.2f} of our ping, × {median / theirs:.2f} of NetworkManager's State")

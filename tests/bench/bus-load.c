@@ -3,7 +3,7 @@
 /*
  * Calls on a bus, in turn, and the median time of each: bus-load ROUNDS (DESTINATION PATH INTERFACE PROPERTY)…
  *
- * Where PROPERTY is "-" it is Peer.Ping that is called, which no program can answer with less. Prints the medians in nanoseconds, one a
+ * Where PROPERTY is "-" it is Peer.Ping that is called, which no program can answer with less. Prints the medians in microseconds, one a
  * line, in the order given. What else the machine does meets all of them alike, since they take turns; and who is asked before whom is
  * shuffled anew each time, since the first call after another program's finds the caches cold.
  */
@@ -12,24 +12,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
-#include <time.h>
 
-#include "util/macro.h"
+#include "tests/bench/measure.h"
 #include "util/text.h"
 
 #define WARM_UP 200 /* calls of each before any is counted */
 
 struct subject {
 	const char *destination, *path, *interface, *property;
-	uint64_t *took;
+	double *took;
 };
-
-static uint64_t now_nsec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int ask(sd_bus *bus, const struct subject *subject)
 {
@@ -44,12 +36,6 @@ static int ask(sd_bus *bus, const struct subject *subject)
 	if (r < 0)
 		fprintf(stderr, "%s %s: %s\n", subject->destination, subject->property, error.message);
 	return r;
-}
-
-static int compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-	return x < y ? -1 : x > y;
 }
 
 static void shuffle(size_t *order, size_t count)
@@ -74,7 +60,7 @@ int main(int argc, char **argv)
 	size_t *order = xcalloc(count, sizeof *order);
 	for (size_t i = 0; i < count; i++) {
 		order[i] = i;
-		subjects[i] = (struct subject){argv[2 + 4 * i], argv[3 + 4 * i], argv[4 + 4 * i], argv[5 + 4 * i], xcalloc(rounds, sizeof(uint64_t))};
+		subjects[i] = (struct subject){argv[2 + 4 * i], argv[3 + 4 * i], argv[4 + 4 * i], argv[5 + 4 * i], xcalloc(rounds, sizeof(double))};
 	}
 	for (size_t round = 0; round < WARM_UP + rounds; round++) {
 		shuffle(order, count);
@@ -84,12 +70,11 @@ int main(int argc, char **argv)
 			if (ask(bus, subject) < 0)
 				return EXIT_FAILURE;
 			if (round >= WARM_UP)
-				subject->took[round - WARM_UP] = now_nsec() - begun;
+				subject->took[round - WARM_UP] = usec_since(begun);
 		}
 	}
 	for (size_t i = 0; i < count; i++) {
-		qsort(subjects[i].took, rounds, sizeof(uint64_t), compare);
-		printf("%llu\n", (unsigned long long)subjects[i].took[rounds / 2]);
+		printf("%.3f\n", median(subjects[i].took, rounds));
 		free(subjects[i].took);
 	}
 	free(order);

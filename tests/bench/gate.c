@@ -7,14 +7,10 @@
  * is kept there are more: all count.
  */
 
-#include <errno.h>
 #include <nftables/libnftables.h>
-#include <sched.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 
 #include "firewall/gate.h"
+#include "tests/bench/measure.h"
 #include "tests/unit/gate-plans.h"
 
 #define ROUNDS       1000
@@ -24,82 +20,48 @@
 #define FRESH_ROUNDS 50
 #define WARM_UP      50
 
-static uint64_t now_nsec(void)
+static double quick(double *samples, size_t count)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+	return quantile(samples, count, 25);
 }
 
-static int compare(const void *left, const void *right)
-{
-	uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
-	return (a > b) - (a < b);
-}
-
-/* Of each HUNDREDTHS of them: 50 is the median. */
-static double quantile_usec(uint64_t *samples, size_t count, size_t hundredths)
-{
-	qsort(samples, count, sizeof *samples, compare);
-	return (double)samples[count * hundredths / 100] / 1000;
-}
-
-static double quick_usec(uint64_t *samples, size_t count)
-{
-	return quantile_usec(samples, count, 25);
-}
-
-static void die(const char *what)
-{
-	printf("gate: %s\n", what);
-	exit(EXIT_FAILURE);
-}
-
-static uint64_t transition(struct gate *gate, const struct gate_plan *plan)
+static double transition(struct gate *gate, const struct gate_plan *plan)
 {
 	uint64_t start = now_nsec();
 	if (gate_apply(gate, plan) < 0)
 		die(gate_error(gate));
-	return now_nsec() - start;
+	return usec_since(start);
 }
 
-static uint64_t bare(struct nft_ctx *nft, const char *text)
+static double bare(struct nft_ctx *nft, const char *text)
 {
 	uint64_t start = now_nsec();
 	if (nft_run_cmd_from_buffer(nft, text) != 0)
 		die(nft_ctx_get_error_buffer(nft));
-	return now_nsec() - start;
+	return usec_since(start);
 }
 
-static uint64_t verification(struct gate *gate)
+static double verification(struct gate *gate)
 {
 	uint64_t start = now_nsec();
 	if (gate_verify(gate) < 0)
 		die(gate_error(gate));
-	return now_nsec() - start;
+	return usec_since(start);
 }
 
-static uint64_t fresh_context(const char *text)
+static double fresh_context(const char *text)
 {
 	uint64_t start = now_nsec();
 	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
 	if (nft_run_cmd_from_buffer(nft, text) != 0)
 		die("a fresh context failed");
 	nft_ctx_free(nft);
-	return now_nsec() - start;
-}
-
-static void own_namespace(void)
-{
-	struct stat before, after;
-	if (stat("/proc/self/ns/net", &before) < 0 || unshare(CLONE_NEWNET) < 0 ||
-	        stat("/proc/self/ns/net", &after) < 0 || before.st_ino == after.st_ino)
-		die("no network namespace of its own");
+	return usec_since(start);
 }
 
 int main(void)
 {
-	static uint64_t gate_samples[ROUNDS_MAX], bare_samples[ROUNDS_MAX], fresh_samples[FRESH_ROUNDS], verify_samples[ROUNDS];
+	static double gate_samples[ROUNDS_MAX], bare_samples[ROUNDS_MAX], fresh_samples[FRESH_ROUNDS], verify_samples[ROUNDS];
 	struct kill_switch *settings[2] = {};
 	own_namespace();
 	struct gate_plan plans[] = {
@@ -116,7 +78,7 @@ int main(void)
 	size_t rounds = 0;
 	for (int round = -WARM_UP; round < ROUNDS_MAX; round++) {
 		size_t mine = (size_t)(round >> 1 & 1);
-		uint64_t taken[2] = {};
+		double taken[2] = {};
 		for (int half = 0; half < 2; half++)
 			if ((round & 1) == half)
 				taken[0] = transition(gate, &plans[mine]);
@@ -128,7 +90,7 @@ int main(void)
 			rounds = (size_t)round + 1;
 		}
 		if (round >= 0 && rounds % ROUNDS == 0) {
-			ratio = quick_usec(gate_samples, rounds) / quick_usec(bare_samples, rounds);
+			ratio = quick(gate_samples, rounds) / quick(bare_samples, rounds);
 			if (ratio <= RATIO_MAX)
 				break;
 		}
@@ -140,11 +102,11 @@ int main(void)
 	for (int round = 0; round < FRESH_ROUNDS; round++)
 		fresh_samples[round] = fresh_context(texts[round & 1]);
 	printf("gate transition / bare commit: %.2f (goal: at most %.1f), lower quartiles of %zu rounds\n", ratio, RATIO_MAX, rounds);
-	printf("  transition, verified       %7.0f us\n", quick_usec(gate_samples, rounds));
-	printf("  bare commit, kept context  %7.0f us\n", quick_usec(bare_samples, rounds));
-	printf("  medians of these two       %7.0f us, %.0f us\n", quantile_usec(gate_samples, rounds, 50), quantile_usec(bare_samples, rounds, 50));
-	printf("  bare commit, fresh context %7.0f us\n", quick_usec(fresh_samples, FRESH_ROUNDS));
-	printf("  verification alone         %7.0f us\n", quick_usec(verify_samples, ROUNDS));
+	printf("  transition, verified       %7.0f us\n", quick(gate_samples, rounds));
+	printf("  bare commit, kept context  %7.0f us\n", quick(bare_samples, rounds));
+	printf("  medians of these two       %7.0f us, %.0f us\n", median(gate_samples, rounds), median(bare_samples, rounds));
+	printf("  bare commit, fresh context %7.0f us\n", quick(fresh_samples, FRESH_ROUNDS));
+	printf("  verification alone         %7.0f us\n", quick(verify_samples, ROUNDS));
 	gate_free(gate);
 	nft_ctx_free(nft);
 	for (size_t i = 0; i < 2; i++) {

@@ -9,7 +9,6 @@
  * What `ask` prints is one line of JSON: answers a second, and of the time that one took the median and the 99th percentile, in µs.
  */
 
-#include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
 #include <stdbool.h>
@@ -17,9 +16,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 
-#include "util/macro.h"
+#include "tests/bench/measure.h"
 #include "util/text.h"
 
 #define CONNECTIONS_MAX 64
@@ -30,12 +28,6 @@ static struct sockaddr_un address_of(const char *path)
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	strncpy(address.sun_path, path, sizeof address.sun_path - 1);
 	return address;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "http-load: %s: %s\n", what, strerror(errno));
-	exit(EXIT_FAILURE);
 }
 
 /* ---- serve ---- */
@@ -93,13 +85,6 @@ struct asker {
 	char bytes[ANSWER_MAX];
 };
 
-static uint64_t now_nsec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 static void ask(struct asker *asker, const char *request, size_t length)
 {
 	asker->length = asker->expected = 0;
@@ -125,23 +110,16 @@ static bool take(struct asker *asker)
 	return asker->expected && asker->length >= asker->expected;
 }
 
-static int by_size(const void *a, const void *b)
+static void report(double *times, size_t count, double took_usec)
 {
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-	return left < right ? -1 : left > right;
-}
-
-static void report(uint64_t *times, size_t count, uint64_t took_nsec)
-{
-	qsort(times, count, sizeof *times, by_size);
-	printf("{\"perSecond\": %.0f, \"p50\": %.1f, \"p99\": %.1f}\n", (double)count * 1e9 / (double)took_nsec, (double)times[count / 2] / 1e3,
-		(double)times[count * 99 / 100] / 1e3);
+	printf("{\"perSecond\": %.0f, \"p50\": %.1f, \"p99\": %.1f}\n", (double)count * 1e6 / took_usec, median(times, count),
+		quantile(times, count, 99));
 }
 
 static int ask_all(const char *path, const char *target, size_t connections, size_t count)
 {
 	struct asker *askers = xcalloc(connections, sizeof *askers);
-	uint64_t *times = xcalloc(count, sizeof *times);
+	double *times = xcalloc(count, sizeof *times);
 	_cleanup_free_ char *request = text_format("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", target);
 	struct sockaddr_un address = address_of(path);
 	size_t asked = 0, answered = 0, length = strlen(request);
@@ -164,14 +142,14 @@ static int ask_all(const char *path, const char *target, size_t connections, siz
 			struct asker *asker = events[i].data.ptr;
 			if (!take(asker))
 				continue;
-			times[answered++] = now_nsec() - asker->begun_nsec;
+			times[answered++] = usec_since(asker->begun_nsec);
 			if (asked < count) {
 				ask(asker, request, length);
 				asked++;
 			}
 		}
 	}
-	report(times, count, now_nsec() - begun);
+	report(times, count, usec_since(begun));
 	for (size_t i = 0; i < connections; i++)
 		close(askers[i].fd);
 	close(epoll);

@@ -4,8 +4,6 @@
 
 #include "policy-shapes.h"
 
-#include <time.h>
-
 #include "util/fields.h"
 #include "util/text.h"
 
@@ -89,11 +87,4 @@ struct policy *policy_shape_make(const struct policy_shape *shape, unsigned coun
 	if (policy_new(document, &policy, &problems) < 0)
 		end_with(&problems);
 	return policy;
-}
-
-double bench_seconds(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }

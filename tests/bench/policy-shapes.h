@@ -16,4 +16,3 @@ const struct policy_shape *policy_shapes(size_t *ret_count);
 /* A document of COUNT rules of SHAPE; the caller owns it. Ends the program where it does not parse. */
 json_object *policy_shape_document(const struct policy_shape *shape, unsigned count);
 struct policy *policy_shape_make(const struct policy_shape *shape, unsigned count);
-double bench_seconds(void); /* CLOCK_MONOTONIC */

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Several tunnels: the strictest of their demands, narrow ones, and one that takes another's place."""
 
+import errno
 import ipaddress
 import os
 import signal
+import socket
 
 from lab import process, topology
 from lab.daemon import WAIT_LONG
@@ -31,6 +33,14 @@ def through(lab, address=topology.INTERNET4):
     near, far = lab.connect(address, 80, listener=lab.net.server if address == topology.SERVER4 else None)
     with near, far:
         return far.getpeername()[0]
+
+
+def refused_by(lab, link):
+    """Whether the gate refuses at once what a program sends into LINK to the office's network."""
+    with lab.net.client.entered(), socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, link)
+        sock.settimeout(process.PATIENCE)
+        return sock.connect_ex((topology.INTERNET4, 80)) == errno.EHOSTUNREACH
 
 
 def of_office(destination):
@@ -129,10 +139,12 @@ def test_strictest(lab):
     daemon.api.start("office")
     lab.leaks.closed([SERVER, OTHER])
     assert through(lab) == SECOND.client4 and through(lab, topology.SERVER4) == topology.INNER_CLIENT4
+    assert refused_by(lab, b"hf-home")
     watch = daemon.api.watch()
     os.kill(client_of(lab, daemon, "office"), signal.SIGKILL)
     watch.wait_state("waiting", "office")
     lab.leaks.closed([SERVER, OTHER])
+    assert refused_by(lab, b"hf-home")
     try:
         raise AssertionError(f"the office's networks were reached by {through(lab)}")
     except OSError:
