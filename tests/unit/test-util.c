@@ -304,6 +304,22 @@ static void files_are_replaced_whole(void)
 	CU_ASSERT_EQUAL(rmdir(folder), 0); /* nothing else was left in it */
 }
 
+static void a_link_that_leads_nowhere_is_no_missing_file(void)
+{
+	char folder[] = "/tmp/holdfast-test-XXXXXX";
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+	_cleanup_free_ char *file = text_format("%s/file", folder), *path = text_format("%s/link", folder), *bytes = NULL;
+	size_t length;
+	CU_ASSERT_EQUAL(file_read(path, &bytes, &length), -ENOENT);
+	CU_ASSERT_EQUAL_FATAL(symlink(file, path), 0);
+	CU_ASSERT_EQUAL(file_read(path, &bytes, &length), -ENOLINK);
+	CU_ASSERT_EQUAL(file_write_atomic(file, "one", 3, 0600), 0);
+	CU_ASSERT_EQUAL(file_read(path, &bytes, &length), 0);
+	CU_ASSERT_EQUAL(file_remove(path), 0);
+	CU_ASSERT_EQUAL(file_remove(file), 0);
+	CU_ASSERT_EQUAL(rmdir(folder), 0);
+}
+
 static const struct test tests[] = {
 	{"durations parse and print", durations_parse_and_print},
 	{"what is no duration is refused", what_is_no_duration_is_refused},
@@ -318,6 +334,7 @@ static const struct test tests[] = {
 	{"a field table finds all errors at once", fields_find_all_errors_at_once},
 	{"no number of warnings hides an error, and what is not listed is counted", no_warnings_hide_an_error},
 	{"files are replaced whole", files_are_replaced_whole},
+	{"a link that leads nowhere is no missing file", a_link_that_leads_nowhere_is_no_missing_file},
 };
 
 int main(int argc, char **argv)
