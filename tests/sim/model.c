@@ -208,7 +208,7 @@ static void judge_wanted(struct world *world, size_t i)
 		violate(world, INVARIANT_OPENED_BY_WHOM, "%s was released on %s", sim_ids[i], lifecycle_event_to_string(world->model.event));
 	if (!core->released && tunnel->released && !tunnel->may_unrelease)
 		violate(world, INVARIANT_STATUS, "%s was released and is not any more, on %s", sim_ids[i], lifecycle_event_to_string(world->model.event));
-	if (!core->released && tunnel->must_release && tunnel->kind == NODE_END && core->wanted)
+	if (!core->released && tunnel->must_release && tunnel->kind == NODE_END && core->wanted && !tunnel->takes_over)
 		violate(world, INVARIANT_STATUS, "%s is to be released, and is not", sim_ids[i]);
 	tunnel->wanted = core->wanted;
 	tunnel->released = core->released;
@@ -659,5 +659,6 @@ void model_daemon_back(struct world *world)
 		adopt(world, i);
 	}
 	world->model.uncertain = false;
+	world->model.last_decision = world->core.next_decision;
 }
 

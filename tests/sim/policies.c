@@ -21,6 +21,8 @@ static const char *const small[] = {
 	"{'when': {'event': 'resumed'}, 'then': {'action': 'restart'}}], 'otherwise': {'action': 'wait', 'until': '3s', 'then': {'action': 'terminate', 'traffic': 'release'}}}",
 	"{'version': 1, 'stableAfter': '5s', 'otherwise': {'action': 'restart', 'delay': '1s'}, 'limits': {'restarts': 3, 'per': '10s'}}",
 	"{'version': 1, 'stableAfter': '5s', 'otherwise': {'action': 'wait', 'until': '10s'}, 'limits': {'restarts': 1, 'per': '30s'}}",
+	"{'version': 1, 'stableAfter': '5s', 'rules': [{'when': {'event': ['networkChanged', 'resumed']}, 'then': {'action': 'restart'}},"
+	"{'when': {'class': 'local'}, 'then': {'action': 'restart'}}], 'otherwise': {'action': 'ask'}, 'limits': {'restarts': 1, 'per': '30s', 'then': {'action': 'wait', 'until': '7s'}}}",
 };
 const size_t sim_small_policies = ELEMENTSOF(small);
 
@@ -42,7 +44,7 @@ static const char *const event_conditions[] = {"'event': 'networkChanged'", "'ev
 	"'event': 'unresponsive'", "'event': ['boot', 'networkChanged']"};
 static const char *const event_actions[] = {"'action': 'connect', 'tunnel': 'home'", "'action': 'connect', 'tunnel': 'work'", "'action': 'connect', 'tunnel': 'office'",
 	"'action': 'restart'", "'action': 'restart', 'delay': '2s'", "'action': 'disconnect', 'traffic': 'block'", "'action': 'disconnect'",
-	"'action': 'failover', 'to': ['work', 'office']", "'action': 'ignore'"};
+	"'action': 'failover', 'to': ['work', 'office']", "'action': 'ignore'", "'action': 'connect', 'tunnel': 'nobody'"};
 static const char *const limits[] = {"{'restarts': 3, 'per': '10s'}", "{'restarts': 2, 'per': '5s', 'then': {'action': 'terminate'}}",
 	"{'restarts': 4, 'per': '30s', 'then': {'action': 'terminate', 'traffic': 'release'}}", "{'restarts': 5, 'per': '1m', 'then': {'action': 'wait', 'until': '7s'}}",
 	"{'restarts': 2, 'per': '8s', 'then': {'action': 'ask', 'timeout': '6s', 'onTimeout': {'action': 'restart'}}}"};

@@ -117,6 +117,7 @@ struct model {
 	bool uncertain; /* the daemon died in the midst of a turn */
 	bool step_open;	 /* a step's end has not been judged yet */
 	bool gate_in_list;
+	uint64_t last_decision; /* that was told by this daemon, or saved by the one before */
 	enum lifecycle_event_type event;
 };
 
