@@ -203,6 +203,8 @@ static void what_json_c_lets_by_is_no_json_all_the_same(void)
 		{BYTES("[1,\n-Infinity]"), "is no JSON: NaN and Infinity are no numbers at line 2, column 2"},
 		{BYTES("[1.]"), "is no JSON: a number that ends in its point at line 1, column 3"},
 		{BYTES("[-01]"), "is no JSON: a number that begins with 0 at line 1, column 2"},
+		{BYTES("[00]"), "is no JSON: a number that begins with 0 at line 1, column 2"},
+		{BYTES("{\"a\\u0000b\" :1}"), "is no JSON: a NUL in a member's name at line 1, column 11"},
 		{BYTES("{'a':1}"), "is no JSON: strings stand in double quotes at line 1, column 2"},
 		{BYTES("\"a\tb\""), "is no JSON: a control character in a string, where it stands as an escape at line 1, column 3"},
 		{BYTES("\"\x1b[31m\""), "is no JSON: a control character in a string, where it stands as an escape at line 1, column 2"},
@@ -230,6 +232,7 @@ static void what_json_c_lets_by_is_no_json_all_the_same(void)
 	} good[] = {
 		{BYTES("[-0.5, 1e-01, 1E+05, 0, -0, 10.25e3, true, false, null]")},
 		{BYTES("\"NaN, 'Infinity', 1. and -01\"")},
+		{BYTES("[0.0, 1.00, 100, 1e00, 1e+00, -0.00, \"a\\u0000b\", 1]")},
 		{BYTES("\"\\ud83d\\ude00 \\u001b \\u0000 \\uFFFF \x7f\"")},
 		{BYTES("\"\xc2\x80 \xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\"\r\n\t ")},
 		{BYTES("{\"a\\\"\":\"\\\\\",\"'\":{}}")},
