@@ -252,7 +252,7 @@ def test_link_that_leads_nowhere(lab):
     daemon.kill()
     daemon.start()
     status = daemon.api.status()
-    assert "policy.json" in status["documentErrors"] and status["policy"]["source"] == "builtin", status
+    assert "policy.json" in status["documentErrors"] and status["policy"]["name"] == "default", status
     assert (status["gate"]["mode"], status["gate"]["kernel"]) == ("always", "closed"), status
 
 
