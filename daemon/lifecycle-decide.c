@@ -172,7 +172,7 @@ static void describe(struct step *step, const struct lifecycle_tunnel *tunnel, e
 	ret->history = &tunnel->history;
 }
 
-/* INDEX is LIFECYCLE_NONE where the host's event came to a `connect` of nobody. What `connect` leaves pending has a number already: it gets its own. */
+/* INDEX is LIFECYCLE_NONE where the host's event came to a `connect` of nobody. What a tunnel waits for need not be what its `connect` is about: that has a number of its own. */
 static struct effect *announce_decision(struct step *step, size_t index, enum policy_event event, const struct policy_decision *decision)
 {
 	struct effect *effect = step_emit(step, EFFECT_ANNOUNCE_DECISION, index);

@@ -91,6 +91,18 @@ void model_allow_start(struct world *world, size_t index)
 		model_leave(tunnel, NODE_START, world->now);
 }
 
+/* It starts, whatever it waited for. */
+static void starts(struct world *world, size_t index)
+{
+	struct model_tunnel *tunnel = of(world, index);
+	bool pending = tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_DECIDING;
+	model_allow_start(world, index);
+	if (!tunnel->wanted || !pending || world->core.stopping)
+		return;
+	model_leave(tunnel, NODE_START, world->now);
+	tunnel->replaced = true;
+}
+
 /* The first of the action's tunnels that there is, and is another. */
 static size_t find_target(size_t index, const struct policy_action *action)
 {
@@ -111,7 +123,7 @@ void model_fail_over_when_due(struct world *world, size_t index)
 		return;
 	tunnel->may_unwant = tunnel->may_unrelease = tunnel->hands_over = true;
 	model_allow_start(world, target);
-	of(world, target)->takes_over = true;
+	of(world, target)->takes_over = of(world, target)->replaced = true; /* it may: attempts are spaced */
 }
 
 /* ---- what it may be ---- */
@@ -230,7 +242,7 @@ static bool allow_connecting(struct world *world, const struct policy_action *ac
 {
 	for ALL_TUNNELS (i)
 		if (strcmp(action->tunnels[0], sim_ids[i]) == 0) {
-			model_allow_start(world, i);
+			starts(world, i);
 			return true;
 		}
 	return false;

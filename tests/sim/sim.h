@@ -106,7 +106,7 @@ struct model_tunnel {
 	uint64_t question, answered;
 	struct past past;
 	/* Of the step under way. */
-	bool may_want, may_unwant, may_release, must_release, may_unrelease, hands_over, opened_early;
+	bool may_want, may_unwant, may_release, must_release, may_unrelease, replaced, hands_over, opened_early;
 	unsigned stops, decisions, stops_min, stops_max;
 	const struct policy_action *expected; /* is to be told as decided ... */
 	enum decided_by expected_by;

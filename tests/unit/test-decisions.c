@@ -281,18 +281,40 @@ static void connecting_nobody_is_told(void)
 	CU_ASSERT_EQUAL(decision_told()->decision_id, 2);
 }
 
-static void a_connect_leaves_what_is_pending_its_number(void)
+/* A question, a delay, and an uplink that is waited for: an event that comes meanwhile is judged, and these replace what is pending. */
+static void play_resumed_while_pending(const char *action, const char *expected)
 {
-	connect_home();
-	use_policy("{\"version\": 1, \"rules\": [{\"when\": {\"event\": \"resumed\"}, \"then\": {\"action\": \"connect\", \"tunnel\": \"home\"}}],"
-		   "\"otherwise\": {\"action\": \"ask\"}}");
-	stop_with(TUNNEL_ERROR_SERVER_BUSY);
-	uint64_t asked = decision_told()->decision_id;
-	play_event((struct lifecycle_event){.type = LIFECYCLE_POLICY_EVENT, .tunnel = LIFECYCLE_NONE, .policy_event = POLICY_EVENT_RESUMED});
-	CU_ASSERT_EQUAL(decision_told()->decision_id, asked + 1);
-	CU_ASSERT_FALSE(decision_told()->missing);
-	CU_ASSERT_EQUAL(life.tunnels[0].pending.id, asked);
-	CU_ASSERT_EQUAL(life.tunnels[0].state, TUNNEL_DECIDING);
+	_cleanup_free_ char *text = text_format("{\"version\": 1, \"rules\": [{\"when\": {\"event\": \"resumed\"}, \"then\": {%s}},"
+						"{\"when\": {\"error\": \"serverBusy\"}, \"then\": {\"action\": \"restart\", \"delay\": \"1h\"}}],"
+						"\"otherwise\": {\"action\": \"ask\"}}", action);
+	static const enum tunnel_error errors[] = {TUNNEL_ERROR_SERVER_BUSY, TUNNEL_ERROR_AUTHENTICATION_FAILED};
+	for (size_t i = 0; i < ELEMENTSOF(errors); i++) {
+		connect_home();
+		use_policy(text);
+		stop_with(errors[i]);
+		uint64_t pending = decision_told()->decision_id;
+		const char *played = play_event((struct lifecycle_event){.type = LIFECYCLE_POLICY_EVENT, .tunnel = LIFECYCLE_NONE, .policy_event = POLICY_EVENT_RESUMED});
+		if (!expected[0]) {
+			CU_ASSERT_STRING_EQUAL(played, "");
+			CU_ASSERT_EQUAL(life.tunnels[0].pending.id, pending);
+			continue;
+		}
+		CU_ASSERT_TRUE(strncmp(played, expected, strlen(expected)) == 0);
+		CU_ASSERT_EQUAL(decision_told()->decision_id, pending + 1);
+		if (life.tunnels[0].starting)
+			play(LIFECYCLE_STARTED, 0);
+		CU_ASSERT_NOT_EQUAL(life.tunnels[0].pending.id, pending);
+		CU_ASSERT_NOT_EQUAL(life.tunnels[0].state, i ? TUNNEL_DECIDING : TUNNEL_WAITING);
+	}
+}
+
+static void what_replaces_a_pending_decision(void)
+{
+	play_resumed_while_pending("\"action\": \"connect\", \"tunnel\": \"home\"", "announceDecision(connect) gate gate started");
+	play_resumed_while_pending("\"action\": \"disconnect\"", "announceDecision(disconnect)");
+	play_resumed_while_pending("\"action\": \"restart\"", "announceDecision(restart) gate");
+	play_resumed_while_pending("\"action\": \"failover\", \"to\": [\"nobody\"]", "announceDecision(failover) gate");
+	play_resumed_while_pending("\"action\": \"ignore\"", "");
 }
 
 static void a_wait_that_replaces_a_question_is_recorded(void)
@@ -653,7 +675,7 @@ static const struct test tests[] = {
 	{"a rule connects a tunnel that nobody wants, and says so; an unknown profile decides nothing", a_rule_connects_what_nobody_wants},
 	{"to connect a tunnel that is not there starts nothing, and is told with a number of its own", connecting_nobody_is_told},
 	{"a wait that replaces a question is recorded, so that the question never comes back", a_wait_that_replaces_a_question_is_recorded},
-	{"a connect leaves the question that is pending its number", a_connect_leaves_what_is_pending_its_number},
+	{"connect, disconnect, restart and failover replace what is pending, anything else leaves it", what_replaces_a_pending_decision},
 	{"offline is no failure", offline_is_no_failure},
 	{"a question is answered once", a_question_is_answered_once},
 	{"an answer is late once the deadline is over", an_answer_is_late_once_the_deadline_is_over},
