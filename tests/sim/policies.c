@@ -36,6 +36,7 @@ static const char *const stop_actions[] = {
 	"'action': 'restart'", "'action': 'restart', 'delay': '1s'", "'action': 'restart', 'endpoint': 'next', 'worker': 'fresh'",
 	"'action': 'restart', 'delay': {'initial': '500ms', 'factor': 2, 'max': '8s', 'jitter': 0.2}, 'endpoint': 'random'", "'action': 'failover', 'to': ['work', 'home']",
 	"'action': 'failover', 'to': ['nobody', 'office', 'home']", "'action': 'wait', 'until': 'networkAvailable', 'then': {'action': 'restart'}",
+	"'action': 'wait', 'until': '2s', 'then': {'action': 'restart', 'delay': {'initial': '500ms', 'factor': 2, 'max': '8s'}}",
 	"'action': 'wait', 'until': '3s'", "'action': 'wait', 'until': 'networkChanged', 'timeout': '20s', 'onTimeout': {'action': 'terminate', 'traffic': 'release'}",
 	"'action': 'wait', 'until': 'resumed', 'timeout': '4s', 'onTimeout': {'action': 'ask', 'timeout': '6s'}", "'action': 'ask', 'timeout': '15s'", "'action': 'ask'",
 	"'action': 'ask', 'timeout': '10s', 'onTimeout': {'action': 'restart', 'delay': '2s'}", "'action': 'terminate'", "'action': 'terminate', 'traffic': 'release'",
