@@ -121,6 +121,37 @@ static void a_failover_passes_over_itself_and_who_is_not_there(void)
 	CU_ASSERT_TRUE(life.tunnels[1].starting);
 }
 
+static void what_is_taken_over_does_not_also_come_due(void)
+{
+	set_up();
+	add_tunnel(1, "office", false);
+	use_policy("{\"version\": 1, \"rules\": [{\"when\": {\"tunnel\": \"home\"}, \"then\": {\"action\": \"failover\", \"to\": [\"office\"]}}],"
+		   "\"otherwise\": {\"action\": \"wait\", \"until\": \"250ms\", \"then\": {\"action\": \"terminate\"}}}");
+	for (size_t i = 0; i < 2; i++) {
+		start_and_go_on(i);
+		play(LIFECYCLE_WORKER_HELLO, i);
+		play_event((struct lifecycle_event){.type = LIFECYCLE_WORKER_WILL_STOP, .tunnel = i, .error = TUNNEL_ERROR_SERVER_BUSY});
+		CU_ASSERT_EQUAL(life.tunnels[i].deadline_usec, now + 250 * USEC_PER_MSEC); /* home's: attempts are spaced */
+	}
+	after(250 * USEC_PER_MSEC);
+	CU_ASSERT_TRUE(life.tunnels[1].starting);
+	CU_ASSERT_EQUAL(life.tunnels[1].state, TUNNEL_WAITING);
+	play(LIFECYCLE_STARTED, 1);
+	CU_ASSERT_EQUAL(life.tunnels[1].state, TUNNEL_CONNECTING);
+}
+
+static void a_start_after_an_end_is_with_the_first_endpoint(void)
+{
+	connect_home();
+	use_policy("{\"version\": 1, \"rules\": [{\"when\": {\"attempt\": {\"max\": 1}}, \"then\": {\"action\": \"restart\", \"endpoint\": \"next\"}}]}");
+	fail(1);
+	CU_ASSERT_EQUAL(life.tunnels[0].endpoint, 1);
+	stop_with(TUNNEL_ERROR_SERVER_BUSY);
+	CU_ASSERT_EQUAL(life.tunnels[0].state, TUNNEL_FAILED);
+	start_and_go_on(0);
+	CU_ASSERT_EQUAL(life.tunnels[0].endpoint, 0);
+}
+
 static void connecting_what_is_up_or_on_its_way_changes_nothing(void)
 {
 	static const char connects[] = ON_RESUMED("\"action\": \"connect\", \"tunnel\": \"home\"", "\"action\": \"terminate\"");
@@ -143,6 +174,8 @@ static const struct test tests[] = {
 	{"what a wait leads to is done without the rules", what_a_wait_leads_to_is_done_without_the_rules},
 	{"what waits for an event is not woken by it where a rule starts it", what_waits_for_an_event_is_not_woken_where_a_rule_starts_it},
 	{"a failover passes over itself and who is not there", a_failover_passes_over_itself_and_who_is_not_there},
+	{"what another fails over to does not also come to what it waited for", what_is_taken_over_does_not_also_come_due},
+	{"a start after an end is with the first endpoint", a_start_after_an_end_is_with_the_first_endpoint},
 	{"to connect what is up or on its way changes nothing, and starts what has failed", connecting_what_is_up_or_on_its_way_changes_nothing},
 };
 
