@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -30,9 +31,13 @@ char *document_path(const char *folder, const char *name)
 
 char *document_etag(json_object *document)
 {
+	return document_etag_of_text(json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN));
+}
+
+char *document_etag_of_text(const char *text)
+{
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned length = 0;
-	const char *text = json_object_to_json_string_ext(document, JSON_C_TO_STRING_PLAIN);
 	_cleanup_text_ struct text etag = TEXT_NULL;
 	if (EVP_Digest(text, strlen(text), digest, &length, EVP_sha256(), NULL) != 1)
 		return text_dup("unknown"); /* no digest, no match: writes then need "*" */
@@ -142,6 +147,24 @@ static struct policy *load_policy(struct manager *manager, bool *ret_managed, bo
 	}
 	*ret_builtin = r < 0;
 	return r < 0 ? policy_default() : policy;
+}
+
+static bool tunnel_exists(const char *id, void *userdata)
+{
+	return lifecycle_find(&((struct manager *)userdata)->core, id) != LIFECYCLE_NONE;
+}
+
+void documents_check_tunnels(struct manager *manager, json_object *policy, struct problems *problems)
+{
+	policy_check_tunnels(policy, tunnel_exists, manager, problems);
+}
+
+static void check_tunnels_of_policy(struct manager *manager, struct problems *problems)
+{
+	_cleanup_problems_ struct problems found = PROBLEMS_NULL;
+	_cleanup_json_ json_object *document = policy_to_json(manager->policy);
+	documents_check_tunnels(manager, document, &found);
+	prefix_problems(problems, &found, "policy.json");
 }
 
 /* ---- how the daemon is reached ---- */
@@ -275,6 +298,7 @@ bool documents_load(struct manager *manager, struct problems *problems)
 	manager->policy_builtin = builtin;
 	load_tunnels(manager, manager->options.config_dir, true, problems);
 	load_tunnels(manager, manager->options.state_dir, false, problems);
+	check_tunnels_of_policy(manager, problems);
 	set_configuration(manager, load_configuration(manager, problems));
 	report(manager, problems);
 	return problems->errors == 0;
@@ -288,7 +312,7 @@ static void drop_removed(struct manager *manager, struct problems *problems)
 		if (!runtime->config || !runtime->document.managed)
 			continue;
 		_cleanup_free_ char *path = text_format("%s/tunnels/%s.json", manager->options.config_dir, runtime->config->id);
-		if (access(path, F_OK) == 0 || errno != ENOENT)
+		if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT)
 			continue;
 		if (lifecycle_tunnel_active(&manager->core.tunnels[i]))
 			problems_error(problems, path, NULL, "is gone, and the tunnel is in use: stop it and reload again");

@@ -268,6 +268,7 @@ static void announce_decision(struct manager *manager, const struct effect *effe
 	json_object_object_add(event, "rule", json_text_or_null(decision->rule_name));
 	json_object_object_add(event, "ruleIndex", decision->rule >= 0 ? json_object_new_int(decision->rule) : NULL);
 	json_object_object_add(event, "action", policy_action_to_json(decision->action));
+	json_object_object_add(event, "missing", effect->missing ? json_object_new_string(decision->action->tunnels[0]) : NULL);
 	json_object_object_add(event, "delayMs", json_object_new_uint64(decision->delay_usec / USEC_PER_MSEC));
 	json_object_object_add(event, "limited", json_object_new_boolean(decision->limited));
 	json_object_object_add(event, "by", json_object_new_string(decided_by_to_string(effect->by)));

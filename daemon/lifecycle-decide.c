@@ -172,16 +172,23 @@ static void describe(struct step *step, const struct lifecycle_tunnel *tunnel, e
 	ret->history = &tunnel->history;
 }
 
+/* INDEX is LIFECYCLE_NONE where the host's event came to a `connect` of nobody. What a tunnel waits for need not be what its `connect` is about: that has a number of its own. */
 static struct effect *announce_decision(struct step *step, size_t index, enum policy_event event, const struct policy_decision *decision)
 {
 	struct effect *effect = step_emit(step, EFFECT_ANNOUNCE_DECISION, index);
+	bool connects = decision->action->type == POLICY_ACTION_CONNECT;
 	effect->event = event;
 	effect->decision = *decision;
-	effect->decision_id = step_tunnel(step, index)->pending.id;
-	effect->error = step_tunnel(step, index)->error;
-	effect->attempt = step_tunnel(step, index)->attempt;
+	effect->missing = connects && find_other(step, LIFECYCLE_NONE, decision->action) == LIFECYCLE_NONE;
 	effect->by = DECIDED_BY_POLICY;
 	effect->policy = step->life->policy;
+	if (index != LIFECYCLE_NONE) {
+		effect->decision_id = step_tunnel(step, index)->pending.id;
+		effect->error = step_tunnel(step, index)->error;
+		effect->attempt = step_tunnel(step, index)->attempt;
+	}
+	if (connects)
+		effect->decision_id = ++step->life->next_decision;
 	return effect;
 }
 
@@ -329,10 +336,9 @@ static void connect_for_host(struct step *step, enum policy_event event, const s
 	if (decision->action->type != POLICY_ACTION_CONNECT)
 		return;
 	size_t index = find_other(step, LIFECYCLE_NONE, decision->action);
-	if (index == LIFECYCLE_NONE)
-		return;
 	announce_decision(step, index, event, decision);
-	step_start(step, index, false);
+	if (index != LIFECYCLE_NONE)
+		step_start(step, index, false);
 }
 
 /* One tunnel's (or, INDEX being LIFECYCLE_NONE, the host's) judgement of an event that is no stop. */
@@ -357,7 +363,7 @@ bool step_judge(struct step *step, size_t index, enum policy_event event)
 	announce_decision(step, index, event, &decision);
 	if (!releases(decision.action))
 		step_gate(step);
-	if (asked && is_restart(decision.action))
+	if (asked && (is_restart(decision.action) || decision.action->type == POLICY_ACTION_WAIT)) /* a wait: what `limits` made of a restart */
 		step_record(step); /* it never comes back */
 	act(step, index, &decision);
 	return replaces;

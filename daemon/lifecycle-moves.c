@@ -262,8 +262,8 @@ void step_start(struct step *step, size_t index, bool by_user)
 	bool resting = tunnel_at_rest(tunnel);
 	bool pending = tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_DECIDING;
 	if (tunnel->wanted && !resting && !pending)
-		return; /* it is what is asked for */
-	if (tunnel->starting || (pending && !by_user))
+		return; /* it is what is asked for; a decision that is pending is replaced, by rules and by users alike */
+	if (tunnel->starting)
 		return;
 	tunnel->starting = true;
 	tunnel->fresh_start = !tunnel->wanted && resting;

@@ -221,6 +221,9 @@ static void event_came(struct step *step, size_t index)
 static void deadline_passed(struct step *step, size_t index)
 {
 	struct lifecycle_tunnel *tunnel = step_tunnel(step, index);
+	bool pending = tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_DECIDING;
+	if (pending && tunnel->starting)
+		return; /* by another's failover, in this step: what was pending is replaced, and stays on the disk until it is */
 	tunnel->deadline_usec = USEC_INFINITY;
 	switch (tunnel->state) {
 	case TUNNEL_CONNECTING:
@@ -274,7 +277,7 @@ static void wake(struct step *step, size_t index, enum policy_event event)
 {
 	struct lifecycle_tunnel *tunnel = step_tunnel(step, index);
 	bool back = event == POLICY_EVENT_NETWORK_AVAILABLE;
-	if (tunnel->state != TUNNEL_WAITING)
+	if (tunnel->state != TUNNEL_WAITING || tunnel->starting)
 		return;
 	if (tunnel->pending.kind == PENDING_NETWORK && back)
 		step_do_decided(step, index, &lifecycle_plain_restart);

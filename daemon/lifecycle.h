@@ -208,6 +208,7 @@ struct effect {
 	uint64_t deadline_usec;	     /* pending */
 	enum policy_event event;     /* decision */
 	struct policy_decision decision;
+	bool missing;		     /* decision: it connects a tunnel that there is not; of the host's events it then has no tunnel */
 	enum decided_by by;	     /* decision */
 	const struct policy *policy; /* decision: the one that decided, or that asked what is decided now; NULL: it is gone. Borrowed, for this turn */
 };

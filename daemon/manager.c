@@ -121,6 +121,13 @@ static void set_document(struct document *document, bool managed, json_object *j
 	json_object_put(json);
 }
 
+static void note_policy(struct manager *manager, bool managed)
+{
+	free(manager->policy_document.etag);
+	manager->policy_document.etag = document_etag_of_text(policy_document_text(manager->policy));
+	manager->policy_document.managed = managed;
+}
+
 static const char **endpoint_texts(const struct tunnel_config *config)
 {
 	const char **texts = xcalloc(config->endpoint_count, sizeof *texts);
@@ -206,7 +213,7 @@ void manager_set_policy(struct manager *manager, struct policy *policy, bool man
 	struct policy *old = manager->policy;
 	manager->policy = policy;
 	manager->core.policy = policy;
-	set_document(&manager->policy_document, managed, policy_to_json(policy));
+	note_policy(manager, managed);
 	for LIFECYCLE_TUNNELS (i, &manager->core)
 		policy_history_stable(&manager->core.tunnels[i].history); /* its counts are of the old one's rules */
 	manager_retire_policy(manager, old);
@@ -536,7 +543,7 @@ struct manager *manager_new(const struct options *options)
 	set_document(&manager->settings_document, false, kill_switch_to_json(manager->settings));
 	manager->configuration = configuration_default();
 	manager->policy = policy_default();
-	set_document(&manager->policy_document, false, policy_to_json(manager->policy));
+	note_policy(manager, false);
 	if (getrandom(&seed, sizeof seed, 0) != sizeof seed || seed == 0)
 		seed = manager_realtime() | 1; /* it spreads retries, nothing more */
 	lifecycle_init(&manager->core, manager->policy, seed);

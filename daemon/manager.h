@@ -253,9 +253,11 @@ int store_marker_remove(const char *state_dir);
  * LAN blocked, mode always; policy: the default) and the rest stands. Returns false if there was an error.
  */
 bool documents_load(struct manager *manager, struct problems *problems);
+void documents_check_tunnels(struct manager *manager, json_object *policy, struct problems *problems); /* warns of those that there are not */
 int documents_store(struct manager *manager, const char *name, json_object *document); /* "policy.json", in the state directory */
 int documents_remove(struct manager *manager, const char *name);
 char *document_etag(json_object *document); /* hex, 16 bytes of SHA-256; the caller frees it */
+char *document_etag_of_text(const char *text);
 char *document_path(const char *folder, const char *name);
 /* Re-reads one managed or stored document, for SIGHUP. */
 void documents_reload(struct manager *manager);

@@ -35,11 +35,11 @@ void handle_replace_policy(struct manager *manager, struct operation_call *call)
 		call_fail_document(call, "the policy");
 		return;
 	}
-	_cleanup_json_ json_object *document = policy_to_json(policy);
-	_cleanup_free_ char *etag = document_etag(document);
+	documents_check_tunnels(manager, call->document, &call->problems);
+	_cleanup_free_ char *etag = document_etag_of_text(policy_document_text(policy));
 	bool changed = strcmp(etag, manager->policy_document.etag) != 0;
 	if (!call->dry_run && changed) {
-		int r = documents_store(manager, POLICY_FILE, document);
+		int r = documents_store(manager, POLICY_FILE, call->document);
 		if (r < 0) {
 			call_fail(call, OUTCOME_INTERNAL_ERROR, "%s/%s cannot be written: %s; the running policy stays", manager->options.state_dir, POLICY_FILE,
 				strerror(-r));
@@ -63,6 +63,8 @@ void handle_validate_policy(struct manager *manager, struct operation_call *call
 	_cleanup_policy_ struct policy *policy = NULL;
 	store_trim_later(manager);
 	bool valid = policy_new(call->document, &policy, &call->problems) == 0;
+	if (valid)
+		documents_check_tunnels(manager, call->document, &call->problems);
 	call_result(call, "valid", json_object_new_boolean(valid));
 	call_result(call, "errors", problems_to_json(&call->problems, false));
 	call_result(call, "warnings", problems_to_json(&call->problems, true));
@@ -155,6 +157,7 @@ void handle_answer_decision(struct manager *manager, struct operation_call *call
 		return;
 	}
 	manager_run(manager, &event);
+	journal_flush(manager->journal); /* who is told that it is answered finds the answer recorded, whatever happens to the daemon */
 	call_result(call, "changed", json_object_new_boolean(true));
 	call_finish(call, OUTCOME_OK);
 }

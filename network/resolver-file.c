@@ -47,7 +47,7 @@ int resolver_file_read(const char *path, struct resolver_file *ret)
 		r = read_target(path, &file.target);
 	if (r == 0 && file.kind != RESOLVER_FILE_ABSENT)
 		r = file_read(path, &file.text, &length);
-	if (r == -ENOENT && file.kind == RESOLVER_FILE_LINK)
+	if (r == -ENOLINK)
 		r = 0;
 	if (r < 0)
 		return r;

@@ -110,7 +110,7 @@ static void read_tunnel(json_object *value, const char *pointer, void *ret, stru
 		problems_error(problems, pointer, value,
 			"is no tunnel's id: a small letter, then up to 11 of small letters, digits and _");
 	else
-		strings_add(tunnels, id);
+		strings_add(tunnels, id, ((struct reading *)context)->arena);
 }
 
 static void read_tunnels(json_object *value, const char *pointer, void *ret, struct problems *problems, void *context)
@@ -224,8 +224,11 @@ static bool read_action_type(json_object *value, unsigned allowed, const char *p
 	struct problems *problems)
 {
 	char at[POINTER_MAX];
-	_cleanup_free_ char *known = actions_describe(allowed);
 	json_object *type = json_object_object_get(value, "action");
+	if (json_object_is_type(type, json_type_string) && policy_action_from_string(json_object_get_string(type), ret) == 0 &&
+		allowed & ACTION_BIT(*ret))
+		return true;
+	_cleanup_free_ char *known = actions_describe(allowed);
 	pointer_member(at, pointer, "action");
 	if (!json_object_is_type(value, json_type_object))
 		problems_error(problems, pointer, value, "must be an object, is %s", json_type_article(value));
@@ -235,10 +238,8 @@ static bool read_action_type(json_object *value, unsigned allowed, const char *p
 		problems_error(problems, at, type, "must be a string, is %s", json_type_article(type));
 	else if (policy_action_from_string(json_object_get_string(type), ret) < 0)
 		problems_error(problems, at, type, "is no action; here it may be %s", known);
-	else if (!(allowed & ACTION_BIT(*ret)))
-		problems_error(problems, at, type, "is not possible here; it may be %s", known);
 	else
-		return true;
+		problems_error(problems, at, type, "is not possible here; it may be %s", known);
 	return false;
 }
 

@@ -19,9 +19,13 @@ static void mix(uint64_t *hash, const char *bytes, size_t length)
 
 static void mix_string(uint64_t *hash, const char *string, size_t length)
 {
-	/* The length before the bytes: no two sequences of strings run together to the same bytes. */
-	char head[24];
-	mix(hash, head, (size_t)snprintf(head, sizeof head, "\"%zu:", length));
+	/* The length, in digits, before the bytes: no two sequences of strings run together to the same bytes. */
+	char head[24], *at = head + sizeof head;
+	*--at = ':';
+	for (size_t left = length; left || *at == ':'; left /= 10)
+		*--at = (char)('0' + left % 10);
+	*--at = '"';
+	mix(hash, at, (size_t)(head + sizeof head - at));
 	mix(hash, string, length);
 }
 

@@ -149,16 +149,23 @@ static bool covers_condition(enum condition condition, const struct conditions *
 	return false;
 }
 
-/* Whether OUTER holds wherever INNER does. May miss it, never claims it wrongly. */
-static bool covers(const struct conditions *outer, const struct conditions *inner)
+/* The keys of INNER on which OUTER holds wherever INNER does. May miss some, never claims one wrongly. */
+static uint64_t covered_keys(const struct conditions *outer, const struct conditions *inner)
 {
 	unsigned judged = outer->present & ~CONDITIONS_OF_KEYS;
-	if (inner->keys & ~outer->keys || judged & ~inner->present)
-		return false;
+	uint64_t both = inner->keys & outer->keys;
+	if (!both || judged & ~inner->present)
+		return 0;
 	for (; judged; judged &= judged - 1)
 		if (!covers_condition((enum condition)__builtin_ctz(judged), outer, inner))
-			return false;
-	return true;
+			return 0;
+	return both;
+}
+
+/* Whether OUTER holds wherever INNER does; likewise. */
+static bool covers(const struct conditions *outer, const struct conditions *inner)
+{
+	return covered_keys(outer, inner) == inner->keys;
 }
 
 static void check_reach(const struct policy *policy, size_t rule, const char *pointer, size_t *pairs, uint64_t *taken,
@@ -169,13 +176,17 @@ static void check_reach(const struct policy *policy, size_t rule, const char *po
 		problems_warning(problems, pointer, NULL, "is never reached: its `not` leaves out all that it asks for");
 		return;
 	}
-	for (size_t i = 0; i < rule && *pairs < PAIRS_MAX; i++, *pairs += 1)
-		if (covers(&policy->rules[i].when, when)) {
+	uint64_t left = when->keys;
+	for (size_t i = 0; i < rule && *pairs < PAIRS_MAX; i++, *pairs += 1) {
+		uint64_t covered = covered_keys(&policy->rules[i].when, when);
+		left &= ~covered;
+		if (covered == when->keys) {
 			problems_warning(problems, pointer, NULL,
 				"is never reached: rule %zu decides wherever this one could", i);
 			return;
 		}
-	if ((when->keys & ~*taken) == 0)
+	}
+	if ((left & ~*taken) == 0)
 		problems_warning(
 			problems, pointer, NULL, "is never reached: the rules before it decide all that it could");
 	if ((when->present & ~CONDITIONS_OF_KEYS) == 0)

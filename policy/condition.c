@@ -72,13 +72,13 @@ static void read_value(json_object *value, const char *pointer, void *ret, struc
 {
 	const char *string;
 	if (read_string(value, pointer, VALUE_MAX_CHARACTERS, &string, problems))
-		strings_add(ret, string);
+		strings_add(ret, string, ((struct reading *)context)->arena);
 }
 
 static void read_tunnel(json_object *value, const char *pointer, void *ret, struct problems *problems, void *context)
 {
 	if (tunnel_id_plausible(json_object_get_string(value), true))
-		strings_add(ret, json_object_get_string(value));
+		strings_add(ret, json_object_get_string(value), ((struct reading *)context)->arena);
 	else
 		problems_error(problems, pointer, value,
 			"can be no tunnel's id: at most 12 of small letters, digits and _, in a pattern also * and ?");
@@ -88,7 +88,7 @@ static void read_type(json_object *value, const char *pointer, void *ret, struct
 {
 	for (size_t i = 0; i < ELEMENTSOF(network_types); i++)
 		if (strcmp(network_types[i], json_object_get_string(value)) == 0) {
-			strings_add(ret, network_types[i]);
+			strings_add(ret, network_types[i], ((struct reading *)context)->arena);
 			return;
 		}
 	problems_error(
@@ -103,7 +103,7 @@ static void read_bssid(json_object *value, const char *pointer, void *ret, struc
 	for (size_t i = 0; good && bssid[i]; i++)
 		good = i % 3 == 2 ? bssid[i] == ':' : strchr(digits, bssid[i]) != NULL;
 	if (good)
-		strings_add(ret, bssid);
+		strings_add(ret, bssid, ((struct reading *)context)->arena);
 	else
 		problems_error(problems, pointer, value, "is no BSSID; one looks like 0a:1b:2c:3d:4e:5f");
 }

@@ -23,7 +23,9 @@ struct rule_reading {
 
 static void read_name(json_object *value, const char *pointer, void *ret, struct problems *problems, void *context)
 {
-	read_string(value, pointer, NAME_MAX_CHARACTERS, ret, problems);
+	const char *name;
+	if (read_string(value, pointer, NAME_MAX_CHARACTERS, &name, problems))
+		*(const char **)ret = arena_string(((struct reading *)context)->arena, name);
 }
 
 static void keep(json_object *value, const char *pointer, void *ret, struct problems *problems, void *context)
@@ -131,7 +133,7 @@ static void read_otherwise(json_object *value, const char *pointer, void *ret, s
 	*(const struct policy_action **)ret = action_read(value, ACTIONS_ON_STOP, pointer, context, problems);
 }
 
-bool policy_parse(struct policy *policy, struct problems *problems)
+bool policy_parse(struct policy *policy, json_object *document, struct problems *problems)
 {
 	static const struct field fields[] = {
 		{"version", FIELD_NUMBER, read_version, 0, true},
@@ -145,5 +147,7 @@ bool policy_parse(struct policy *policy, struct problems *problems)
 	struct reading reading = {.arena = &policy->arena};
 	policy->stable_after_usec = STABLE_AFTER_USEC;
 	policy->otherwise = &action_terminate;
-	return fields_read(policy->document, fields, ELEMENTSOF(fields), "", policy, problems, &reading);
+	if (json_object_is_type(document, json_type_object))
+		policy->limits_document = json_object_get(json_object_object_get(document, "limits"));
+	return fields_read(document, fields, ELEMENTSOF(fields), "", policy, problems, &reading);
 }

@@ -146,6 +146,9 @@ struct policy;
  * warnings are added in both cases. The document is not kept.
  */
 int policy_new(json_object *document, struct policy **ret, struct problems *problems);
+/* Warns of each tunnel that DOCUMENT, a policy's, names and EXISTS denies; those that a pattern names may be any. */
+typedef bool (*policy_tunnel_exists)(const char *id, void *userdata);
+void policy_check_tunnels(json_object *document, policy_tunnel_exists exists, void *userdata, struct problems *problems);
 struct policy *policy_ref(struct policy *policy);
 struct policy *policy_unref(struct policy *policy); /* accepts NULL, returns NULL */
 DEFINE_CLEANUP(struct policy *, policy_unref)
@@ -163,6 +166,7 @@ size_t policy_rule_count(const struct policy *policy);
 const char *policy_rule_name(const struct policy *policy, int rule);
 uint64_t policy_stable_after_usec(const struct policy *policy);
 json_object *policy_to_json(const struct policy *policy); /* the document as given; the caller owns the reference */
+const char *policy_document_text(const struct policy *policy); /* the same, as compact JSON */
 
 /* Decides. Total: on willStop there is always an action. Allocates nothing. */
 void policy_evaluate(const struct policy *policy, const struct policy_context *context, struct policy_decision *ret);

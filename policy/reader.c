@@ -114,9 +114,9 @@ void strings_reserve(struct strings *strings, json_object *value, struct arena *
 	*strings = (struct strings){.values = arena_alloc(arena, count * sizeof *strings->values)};
 }
 
-void strings_add(struct strings *strings, const char *string)
+void strings_add(struct strings *strings, const char *string, struct arena *arena)
 {
-	((const char **)strings->values)[strings->count++] = string;
+	((const char **)strings->values)[strings->count++] = arena_string(arena, string);
 }
 
 /* ^[a-z][a-z0-9_]{0,11}$, what a tunnel's id looks like; a glob has * and ? as well. Which tunnels there are is not

@@ -17,7 +17,7 @@
 
 json_object *policy_remnant_to_json(const struct policy *policy, int rule)
 {
-	json_object *object = json_object_new_object(), *limits = json_object_object_get(policy->document, "limits");
+	json_object *object = json_object_new_object(), *limits = policy->limits_document;
 	const char *name = policy_rule_name(policy, rule);
 	json_object_object_add(object, "hash", json_object_new_string(policy->hash));
 	json_object_object_add(object, "rule", json_object_new_int(rule));
@@ -77,8 +77,8 @@ int policy_remnant_from_json(json_object *remnant, json_object *then, json_objec
 	if (rule < POLICY_RULE_OTHERWISE || rule >= POLICY_RULES_MAX)
 		return -EINVAL;
 	policy->references = 1;
-	policy->document = document_of(remnant, rule, wait_for_both(then, on_timeout));
-	if (!strings_are_whole(policy->document, &problems) || !policy_parse(policy, &problems))
+	_cleanup_json_ json_object *document = document_of(remnant, rule, wait_for_both(then, on_timeout));
+	if (!strings_are_whole(document, &problems) || !policy_parse(policy, document, &problems))
 		return -EINVAL;
 	policy->index = index_new(policy->rules, policy->rule_count);
 	policy->first_rule = MAX_OF(rule, 0);

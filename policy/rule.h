@@ -5,8 +5,9 @@
  * The compiled form of a policy; nothing outside policy/ includes this.
  *
  * A document is parsed (parse.c, condition.c, action.c) into rules whose conditions stand in plain structures, checked
- * as a whole (check.c) and indexed (index.c). After policy_new() nothing of it changes. Strings point into the policy's
- * own copy of the document, everything else into its arena: both live exactly as long as the policy.
+ * as a whole (check.c) and indexed (index.c). After policy_new() nothing of it changes. Everything is in the policy's
+ * arena, strings too, and lives exactly as long as the policy. Of the document it keeps the text: as a tree it takes
+ * twenty-five times as much.
  *
  * What a rule can be about is a set of keys: a stop with an error each (bit = the error), and each other event (bit 32
  * + event). The conditions event, error and class of a rule come to such a set, by which rules are indexed and
@@ -114,14 +115,16 @@ struct index *index_free(struct index *index);
 int index_first_match(const struct index *index, const struct rule *rules, const struct policy_context *context);
 
 struct arena {
-	struct arena_block *blocks;
+	struct arena_block *blocks; /* the first is the one that has room left */
 };
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed */
+const char *arena_string(struct arena *arena, const char *string);
 void arena_done(struct arena *arena);
 
 struct policy {
 	unsigned references;
-	json_object *document; /* the policy's own copy */
+	char *text;		     /* the document, compact; NULL in what is left of a policy */
+	json_object *limits_document; /* a part of it; NULL: it has none */
 	struct arena arena;
 	char hash[POLICY_HASH_MAX];
 	const char *name;
@@ -134,8 +137,8 @@ struct policy {
 	struct index *index;
 };
 
-/* parse.c: fills POLICY from POLICY->document. Returns true if no error was added. */
-bool policy_parse(struct policy *policy, struct problems *problems);
+/* parse.c: fills POLICY from DOCUMENT, of which nothing is kept but its `limits`. Returns true if no error was added. */
+bool policy_parse(struct policy *policy, json_object *document, struct problems *problems);
 
 /* action.c: what field readers share while a document is read; the `context` of fields_read(). */
 struct reading {
@@ -186,7 +189,7 @@ void read_each(json_object *value, const char *pointer, element_reader read, voi
 	void *context);
 /* ret is a struct strings with room for all elements; see strings_reserve(). */
 void strings_reserve(struct strings *strings, json_object *value, struct arena *arena);
-void strings_add(struct strings *strings, const char *string);
+void strings_add(struct strings *strings, const char *string, struct arena *arena);
 bool tunnel_id_plausible(const char *id, bool glob);
 
 /* check.c: what only whole rules, and rules beside each other, show. Adds warnings too; true if no error was added. */

@@ -61,6 +61,8 @@ int file_read(const char *path, char **ret, size_t *ret_length)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	struct stat status;
+	if (fd < 0 && errno == ENOENT)
+		return lstat(path, &status) == 0 && S_ISLNK(status.st_mode) ? -ENOLINK : -ENOENT;
 	if (fd < 0 || fstat(fd, &status) < 0)
 		return -errno;
 	if (!S_ISREG(status.st_mode))

@@ -16,7 +16,10 @@
  */
 int file_write_atomic(const char *path, const void *bytes, size_t length, mode_t mode);
 
-/* Reads a whole regular file of at most FILE_READ_MAX bytes; *ret ends in a NUL that is not counted. Negative errno. */
+/*
+ * Reads a whole regular file of at most FILE_READ_MAX bytes; *ret ends in a NUL that is not counted. Negative errno: -ENOENT only where
+ * there is nothing, -ENOLINK where there is a link that leads nowhere.
+ */
 int file_read(const char *path, char **ret, size_t *ret_length);
 
 /*

@@ -30,11 +30,21 @@ static size_t escape_length(const char *text, size_t left)
 	return second >= 0xdc00 && second <= 0xdfff ? 12 : 0;
 }
 
+/* Whether the string that ends before AT is a member's name. */
+static bool is_name(const char *text, size_t length, size_t at)
+{
+	while (at < length && text[at] && strchr(" \t\r\n", text[at]))
+		at++;
+	return at < length && text[at] == ':';
+}
+
 /* Of the string whose first character is at *at, up to its closing quote. */
 static const char *string_fault(const char *text, size_t length, size_t *at)
 {
+	bool holds_nul = false;
 	while (*at < length && text[*at] != '"') {
 		bool escape = text[*at] == '\\';
+		holds_nul |= escape && length - *at >= 6 && text[*at + 1] == 'u' && code_unit(text + *at + 2) == 0;
 		size_t step = escape ? escape_length(text + *at, length - *at) : utf8_sequence((const uint8_t *)text + *at, length - *at);
 		if (step == 0)
 			return escape ? "half of a surrogate pair" : "invalid UTF-8";
@@ -42,6 +52,8 @@ static const char *string_fault(const char *text, size_t length, size_t *at)
 			return "a control character in a string, where it stands as an escape";
 		*at += step;
 	}
+	if (holds_nul && is_name(text, length, *at + 1))
+		return "a NUL in a member's name"; /* json-c ends the name there */
 	return NULL;
 }
 
@@ -62,6 +74,8 @@ static const char *token_fault(char before, const char *here, size_t left)
 		return "NaN and Infinity are no numbers";
 	if (here[0] == '.' && !is_digit(next))
 		return "a number that ends in its point";
+	if (here[0] == '0' && is_digit(next) && !is_digit(before) && !(before && strchr(".eE+-", before)))
+		return "a number that begins with 0";
 	if (here[0] == '-' && before != 'e' && before != 'E' && next == '0' && is_digit(second))
 		return "a number that begins with 0";
 	return NULL;

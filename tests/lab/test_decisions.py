@@ -8,7 +8,7 @@ import signal
 import time
 
 from lab.api import seconds_of
-from lab.daemon import ASK, RESTART_AT_ONCE, TERMINATE, WAIT_LONG
+from lab.daemon import ASK, RESTART_AT_ONCE, TERMINATE, WAIT_LONG, policy
 from lab.leaks import SERVER
 from lab.on_bus import NAME, ROOT, OnBus, plain
 
@@ -105,6 +105,62 @@ def test_deadline_stays(lab):
     assert after["id"] == before["id"] and abs(moved) < dead / 2, (before, after, dead)
 
 
+def test_answer_outlives_the_daemon(lab):
+    """an answer that was confirmed is on record though the daemon is killed at once"""
+    daemon, _ = lab.guarded(policy=ASK)
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    decision = watch.wait(kind="decisionPending")["decision"]
+    assert daemon.api.call("POST", f"/decisions/{decision}/answer", {"restart": False}).status == 200
+    daemon.kill()
+    daemon.start()
+    told = [(row["decision"], row["by"], row["action"]["action"]) for row in daemon.api.get("/decisions")["events"]]
+    assert told == [(decision, "policy", "ask"), (decision, "answer", "terminate")], told
+
+
+def test_connecting_nobody_is_told(lab):
+    """a policy that names a tunnel which is not there is warned of; its connect is on record, with a number of its own, and as of nobody"""
+    daemon = lab.daemon()
+    watch = daemon.api.watch()
+    document = policy(({"event": "networkLost"}, {"action": "connect", "tunnel": "nobody"}))
+    for answer in (daemon.api.call("POST", "/policy/validate", document), daemon.api.call("PUT", "/policy", document, headers={"If-Match": "*"})):
+        assert [warning["pointer"] for warning in answer.body["warnings"]] == ["/rules/0/then/tunnel"], answer
+    lab.ip("link", "set", "eth0", "down")
+    event = watch.wait(kind="decision")
+    assert (event["decision"], event["tunnel"], event["missing"], event["by"]) == (1, None, "nobody", "policy"), event
+    assert event == daemon.api.get("/decisions")["events"][-1]
+
+
+def around(shift):
+    """The time of day SHIFT minutes from now, a quarter of an hour before and after, in UTC."""
+    return dict(zip(("from", "to"), (time.strftime("%H:%M", time.gmtime(time.time() + 60 * (shift + side))) for side in (-15, 15))))
+
+
+def zone(begins=None, ends=None):
+    """A zone at UTC, an hour ahead in summer, which BEGINS or ENDS so many minutes from now, by the clock that stands before it."""
+    far = time.gmtime(time.time() + 182 * 86400)
+
+    def rule(minutes):
+        then = time.gmtime(time.time() + 60 * minutes)
+        return f"{then.tm_yday - 1}/{then.tm_hour}:{then.tm_min}"
+
+    return "STD0DST-1," + (f"{rule(begins)},{far.tm_yday - 1}/2" if begins is not None else f"{far.tm_yday - 1}/2,{rule(ends + 60)}")
+
+
+def test_span_over_summer_time(lab):
+    """rules with a span of the day go by the clock on the wall before and after summer time begins and ends"""
+    rules = [({"time": around(shift)}, {"action": "restart"}) for shift in (0, 60)]
+    daemon, _ = lab.guarded(policy=policy(*rules))
+    for clock, rule in ((zone(begins=30), 0), (zone(begins=-30), 1), (zone(ends=30), 1), (zone(ends=-30), 0)):
+        daemon.kill()
+        daemon.start(TZ=clock)
+        daemon.wait_connected()
+        watch = daemon.api.watch()
+        os.kill(daemon.client_pid(), signal.SIGKILL)
+        assert watch.wait(kind="decision")["ruleIndex"] == rule, clock
+        watch.wait_state("connected")
+
+
 def test_evaluated_the_same_everywhere(lab):
     """EvaluatePolicy gives the same answer through REST, D-Bus and the command line, under the policy given and under the running one"""
     on_bus = OnBus(lab)
@@ -182,6 +238,22 @@ def test_reload_of_policy_and_kill_switch(lab):
         assert daemon.api.get("/policy") == RESTART_AT_ONCE
         write(daemon, name, good[name])
         assert reload(daemon)["documentErrors"] is None
+
+
+def test_link_that_leads_nowhere(lab):
+    """an administrator's file that is a link to nothing is one that cannot be read, and not one that is missing: it is told, and never opens anything"""
+    daemon = lab.daemon()
+    daemon.policy(TERMINATE)
+    before = daemon.api.status()["policy"]
+    for name in ("policy.json", "kill-switch.json"):
+        os.symlink("/run/lab/nowhere", f"{daemon.config_dir}/{name}")
+        status = reload(daemon)
+        assert f"{daemon.config_dir}/{name}" in status["documentErrors"] and status["policy"] == before, status
+    daemon.kill()
+    daemon.start()
+    status = daemon.api.status()
+    assert "policy.json" in status["documentErrors"] and status["policy"]["name"] == "default", status
+    assert (status["gate"]["mode"], status["gate"]["kernel"]) == ("always", "closed"), status
 
 
 def test_reload_keeps_what_was_given(lab):

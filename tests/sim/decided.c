@@ -91,6 +91,18 @@ void model_allow_start(struct world *world, size_t index)
 		model_leave(tunnel, NODE_START, world->now);
 }
 
+/* It starts, whatever it waited for. */
+static void starts(struct world *world, size_t index)
+{
+	struct model_tunnel *tunnel = of(world, index);
+	bool pending = tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_DECIDING;
+	model_allow_start(world, index);
+	if (!tunnel->wanted || !pending || world->core.stopping)
+		return;
+	model_leave(tunnel, NODE_START, world->now);
+	tunnel->replaced = true;
+}
+
 /* The first of the action's tunnels that there is, and is another. */
 static size_t find_target(size_t index, const struct policy_action *action)
 {
@@ -111,7 +123,7 @@ void model_fail_over_when_due(struct world *world, size_t index)
 		return;
 	tunnel->may_unwant = tunnel->may_unrelease = tunnel->hands_over = true;
 	model_allow_start(world, target);
-	of(world, target)->takes_over = true;
+	of(world, target)->takes_over = of(world, target)->replaced = true; /* it may: attempts are spaced */
 }
 
 /* ---- what it may be ---- */
@@ -158,10 +170,15 @@ static void judge_counts(struct world *world, size_t index, const struct policy_
 	*count += running && *count < UINT8_MAX;
 }
 
+static const char *name_of(size_t tunnel)
+{
+	return tunnel == LIFECYCLE_NONE ? "the host" : sim_ids[tunnel];
+}
+
 static void judge_policy(struct world *world, const struct effect *effect, const struct sim_policy *policy)
 {
 	if (!effect->policy || strcmp(policy_hash(effect->policy), policy_hash(policy->policy)) != 0)
-		violate(world, INVARIANT_WHOSE_POLICY, "%s: %s by %s is told as of another policy than it is of", sim_ids[effect->tunnel],
+		violate(world, INVARIANT_WHOSE_POLICY, "%s: %s by %s is told as of another policy than it is of", name_of(effect->tunnel),
 			policy_action_to_string(effect->decision.action->type), decided_by_to_string(effect->by));
 }
 
@@ -187,6 +204,9 @@ static void told_later(struct world *world, const struct effect *effect)
 		violate(world, INVARIANT_CARRIED_ON, "%s: %s is told, and %s was to follow", sim_ids[effect->tunnel],
 			policy_action_to_string(decision->action->type), policy_action_to_string(tunnel->expected->type));
 	judge_policy(world, effect, policy);
+	if (effect->decision_id != tunnel->past.decision)
+		violate(world, INVARIANT_NUMBERED, "%s: what comes of decision %llu is told as of %llu", sim_ids[effect->tunnel],
+			(unsigned long long)tunnel->past.decision, (unsigned long long)effect->decision_id);
 	tunnel->expected = NULL;
 	if (effect->by == DECIDED_BY_ANSWER || !is_restart(decision->action))
 		return; /* whoever answers is not bound */
@@ -194,12 +214,19 @@ static void told_later(struct world *world, const struct effect *effect)
 	count_restart(world, effect->tunnel, policy, later(world->now, decision->delay_usec));
 }
 
+static void judge_number(struct world *world, const struct effect *effect)
+{
+	if (effect->decision_id <= world->model.last_decision)
+		violate(world, INVARIANT_NUMBERED, "%s: a decision is told as number %llu, and %llu was told before", name_of(effect->tunnel),
+			(unsigned long long)effect->decision_id, (unsigned long long)world->model.last_decision);
+	world->model.last_decision = effect->decision_id;
+}
+
 static void told_at_once(struct world *world, const struct effect *effect)
 {
 	struct model_tunnel *tunnel = of(world, effect->tunnel);
 	const struct policy_decision *decision = &effect->decision;
 	tunnel->decisions += effect->event == POLICY_EVENT_WILL_STOP;
-	judge_policy(world, effect, &world->policies[world->policy]);
 	judge_counts(world, effect->tunnel, decision, true);
 	if (is_restart(decision->action))
 		count_restart(world, effect->tunnel, &world->policies[world->policy], later(world->now, decision->delay_usec));
@@ -210,18 +237,34 @@ static void told_at_once(struct world *world, const struct effect *effect)
 	tunnel->past.decision = effect->decision_id;
 }
 
+/* True if some tunnel is the one that it names. */
+static bool allow_connecting(struct world *world, const struct policy_action *action)
+{
+	for ALL_TUNNELS (i)
+		if (strcmp(action->tunnels[0], sim_ids[i]) == 0) {
+			starts(world, i);
+			return true;
+		}
+	return false;
+}
+
 void model_decision(struct world *world, const struct effect *effect)
 {
-	struct model_tunnel *tunnel = of(world, effect->tunnel);
+	bool connects = effect->decision.action->type == POLICY_ACTION_CONNECT;
+	bool missing = connects && !allow_connecting(world, effect->decision.action);
+	if (effect->missing != missing)
+		violate(world, INVARIANT_STATUS, "%s: connect is told as of a tunnel that is %s", name_of(effect->tunnel), missing ? "there" : "not there");
+	if (effect->by == DECIDED_BY_POLICY) {
+		judge_number(world, effect);
+		judge_policy(world, effect, &world->policies[world->policy]);
+	}
+	if (effect->tunnel == LIFECYCLE_NONE)
+		return;
 	if (effect->by == DECIDED_BY_POLICY)
 		told_at_once(world, effect);
 	else
 		told_later(world, effect);
-	if (effect->decision.action->type == POLICY_ACTION_CONNECT)
-		for ALL_TUNNELS (i)
-			if (strcmp(effect->decision.action->tunnels[0], sim_ids[i]) == 0)
-				model_allow_start(world, i);
-	take_action(world, tunnel, &effect->decision);
+	take_action(world, of(world, effect->tunnel), &effect->decision);
 	model_fail_over_when_due(world, effect->tunnel);
 }
 

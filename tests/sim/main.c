@@ -71,6 +71,7 @@ int main(int argc, char **argv)
 	struct sim_options options = {.seed = 1, .events = 1000000, .jobs = 1, .steps = EPISODE_STEPS, .states = 4000000};
 	if (!read_options(argc, argv, &options))
 		return usage(stderr, 2);
+	json_global_set_string_hash(JSON_C_STR_HASH_PERLLIKE); /* nobody attacks it here, and state is saved and loaded often */
 	const char *what = optind < argc ? argv[optind] : "";
 	if (strcmp(what, "exhaustive") == 0)
 		return exhaustive_main(&options);

@@ -208,7 +208,7 @@ static void judge_wanted(struct world *world, size_t i)
 		violate(world, INVARIANT_OPENED_BY_WHOM, "%s was released on %s", sim_ids[i], lifecycle_event_to_string(world->model.event));
 	if (!core->released && tunnel->released && !tunnel->may_unrelease)
 		violate(world, INVARIANT_STATUS, "%s was released and is not any more, on %s", sim_ids[i], lifecycle_event_to_string(world->model.event));
-	if (!core->released && tunnel->must_release && tunnel->kind == NODE_END && core->wanted)
+	if (!core->released && tunnel->must_release && tunnel->kind == NODE_END && core->wanted && !tunnel->takes_over)
 		violate(world, INVARIANT_STATUS, "%s is to be released, and is not", sim_ids[i]);
 	tunnel->wanted = core->wanted;
 	tunnel->released = core->released;
@@ -222,7 +222,7 @@ static void judge_wanted(struct world *world, size_t i)
 
 static void forget_step(struct model_tunnel *tunnel)
 {
-	tunnel->may_want = tunnel->may_unwant = tunnel->may_release = tunnel->must_release = tunnel->may_unrelease = tunnel->hands_over = tunnel->opened_early = false;
+	tunnel->may_want = tunnel->may_unwant = tunnel->may_release = tunnel->must_release = tunnel->may_unrelease = tunnel->hands_over = tunnel->opened_early = tunnel->replaced = false;
 	tunnel->stops = tunnel->decisions = tunnel->stops_min = tunnel->stops_max = 0;
 	tunnel->expected = NULL;
 }
@@ -243,7 +243,7 @@ static void step_ends(struct world *world)
 		if (tunnel->stops < tunnel->stops_min || tunnel->stops > tunnel->stops_max)
 			violate(world, INVARIANT_ONE_DECISION, "%s: %u stops told on %s, at least %u and at most %u were to be", sim_ids[i], tunnel->stops,
 				lifecycle_event_to_string(world->model.event), tunnel->stops_min, tunnel->stops_max);
-		if (tunnel->expected && tunnel->wanted)
+		if (tunnel->expected && tunnel->wanted && !tunnel->replaced)
 			violate(world, INVARIANT_CARRIED_ON, "%s: on %s what follows a decision was to be told, and was not", sim_ids[i],
 				lifecycle_event_to_string(world->model.event));
 		forget_step(tunnel);
@@ -339,6 +339,18 @@ static void state_announced(struct world *world, const struct effect *effect)
 	tunnel->stable_usec = effect->new == TUNNEL_CONNECTED ? later(world->now, world->policies[world->policy].stable_usec) : USEC_INFINITY;
 }
 
+/* Whatever it waited for, or asked, is over. */
+static void is_started(struct world *world, size_t i)
+{
+	struct model_tunnel *tunnel = of(world, i);
+	bool pending = tunnel->state == TUNNEL_WAITING || tunnel->state == TUNNEL_DECIDING;
+	if (!pending || tunnel->kind == NODE_START)
+		return;
+	if (!tunnel->may_want && !tunnel->takes_over)
+		violate(world, INVARIANT_NO_RESTART_UNDECIDED, "%s: started while a decision is pending, and nothing asked for it", sim_ids[i]);
+	model_leave(tunnel, NODE_START, world->now);
+}
+
 void model_effect(struct world *world, const struct effect *effect)
 {
 	if (world->list_failed && effect_is_void_after_failure(effect->type))
@@ -350,6 +362,7 @@ void model_effect(struct world *world, const struct effect *effect)
 	case EFFECT_STARTED:
 		if (world->gate_failed || !world->model.gate_in_list)
 			violate(world, INVARIANT_VERIFIED_BEFORE_START, "%s: goes on to start, and the gate was not verified", sim_ids[effect->tunnel]);
+		is_started(world, effect->tunnel);
 		break;
 	case EFFECT_WORKER_SPAWN:
 	case EFFECT_WORKER_START:
@@ -659,5 +672,6 @@ void model_daemon_back(struct world *world)
 		adopt(world, i);
 	}
 	world->model.uncertain = false;
+	world->model.last_decision = world->core.next_decision;
 }
 

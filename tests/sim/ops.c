@@ -194,7 +194,7 @@ struct op op_random(struct world *world, uint64_t *random)
 			for (unsigned j = 0; j < rows[i].weight; j++)
 				wheel[total++] = (uint8_t)i;
 	uint64_t draw = sim_draw(random);
-	return (struct op){.type = wheel[(draw >> 40) % total], .tunnel = (uint8_t)((draw >> 20 & 0xff) % SIM_TUNNELS), .arg = (uint16_t)draw};
+	return (struct op){.type = wheel[(draw >> 40) * total >> 24], .tunnel = (uint8_t)((draw >> 20 & 0xff) % SIM_TUNNELS), .arg = (uint16_t)draw};
 }
 
 void op_apply(struct world *world, struct op op)

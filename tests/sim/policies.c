@@ -21,6 +21,8 @@ static const char *const small[] = {
 	"{'when': {'event': 'resumed'}, 'then': {'action': 'restart'}}], 'otherwise': {'action': 'wait', 'until': '3s', 'then': {'action': 'terminate', 'traffic': 'release'}}}",
 	"{'version': 1, 'stableAfter': '5s', 'otherwise': {'action': 'restart', 'delay': '1s'}, 'limits': {'restarts': 3, 'per': '10s'}}",
 	"{'version': 1, 'stableAfter': '5s', 'otherwise': {'action': 'wait', 'until': '10s'}, 'limits': {'restarts': 1, 'per': '30s'}}",
+	"{'version': 1, 'stableAfter': '5s', 'rules': [{'when': {'event': ['networkChanged', 'resumed']}, 'then': {'action': 'restart'}},"
+	"{'when': {'class': 'local'}, 'then': {'action': 'restart'}}], 'otherwise': {'action': 'ask'}, 'limits': {'restarts': 1, 'per': '30s', 'then': {'action': 'wait', 'until': '7s'}}}",
 };
 const size_t sim_small_policies = ELEMENTSOF(small);
 
@@ -34,6 +36,7 @@ static const char *const stop_actions[] = {
 	"'action': 'restart'", "'action': 'restart', 'delay': '1s'", "'action': 'restart', 'endpoint': 'next', 'worker': 'fresh'",
 	"'action': 'restart', 'delay': {'initial': '500ms', 'factor': 2, 'max': '8s', 'jitter': 0.2}, 'endpoint': 'random'", "'action': 'failover', 'to': ['work', 'home']",
 	"'action': 'failover', 'to': ['nobody', 'office', 'home']", "'action': 'wait', 'until': 'networkAvailable', 'then': {'action': 'restart'}",
+	"'action': 'wait', 'until': '2s', 'then': {'action': 'restart', 'delay': {'initial': '500ms', 'factor': 2, 'max': '8s'}}",
 	"'action': 'wait', 'until': '3s'", "'action': 'wait', 'until': 'networkChanged', 'timeout': '20s', 'onTimeout': {'action': 'terminate', 'traffic': 'release'}",
 	"'action': 'wait', 'until': 'resumed', 'timeout': '4s', 'onTimeout': {'action': 'ask', 'timeout': '6s'}", "'action': 'ask', 'timeout': '15s'", "'action': 'ask'",
 	"'action': 'ask', 'timeout': '10s', 'onTimeout': {'action': 'restart', 'delay': '2s'}", "'action': 'terminate'", "'action': 'terminate', 'traffic': 'release'",
@@ -42,7 +45,7 @@ static const char *const event_conditions[] = {"'event': 'networkChanged'", "'ev
 	"'event': 'unresponsive'", "'event': ['boot', 'networkChanged']"};
 static const char *const event_actions[] = {"'action': 'connect', 'tunnel': 'home'", "'action': 'connect', 'tunnel': 'work'", "'action': 'connect', 'tunnel': 'office'",
 	"'action': 'restart'", "'action': 'restart', 'delay': '2s'", "'action': 'disconnect', 'traffic': 'block'", "'action': 'disconnect'",
-	"'action': 'failover', 'to': ['work', 'office']", "'action': 'ignore'"};
+	"'action': 'failover', 'to': ['work', 'office']", "'action': 'ignore'", "'action': 'connect', 'tunnel': 'nobody'"};
 static const char *const limits[] = {"{'restarts': 3, 'per': '10s'}", "{'restarts': 2, 'per': '5s', 'then': {'action': 'terminate'}}",
 	"{'restarts': 4, 'per': '30s', 'then': {'action': 'terminate', 'traffic': 'release'}}", "{'restarts': 5, 'per': '1m', 'then': {'action': 'wait', 'until': '7s'}}",
 	"{'restarts': 2, 'per': '8s', 'then': {'action': 'ask', 'timeout': '6s', 'onTimeout': {'action': 'restart'}}}"};

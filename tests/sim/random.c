@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define RENDER_EVERY 2048
+#define PROGRESS_EVERY 50000000 /* events */
 
 /* splitmix64, Steele et al. 2014: neighbouring seeds give unlike streams. */
 uint64_t sim_draw(uint64_t *random)
@@ -79,15 +80,20 @@ static void report(uint64_t seed, struct op *ops, size_t count, struct world *wo
 	fflush(stdout);
 }
 
-/* Seeds FIRST, FIRST + STRIDE, … until EVENTS have been fed. The steps fed; 0 after a violation. */
-static uint64_t run(uint64_t first, unsigned stride, uint64_t events, bool brief, struct world *world)
+/* Seeds FIRST + CORE, and on by the number of cores, until EVENTS have been fed. The steps fed; 0 after a violation. */
+static uint64_t run(uint64_t first, unsigned core, unsigned cores, uint64_t events, bool brief, struct world *world)
 {
 	static struct op ops[EPISODE_STEPS];
-	uint64_t fed = 0, steps_before = world->steps;
-	for (uint64_t seed = first; fed < events; seed += stride) {
+	uint64_t fed = 0, steps_before = world->steps, told = 0;
+	for (uint64_t seed = first + core; fed < events; seed += cores) {
 		size_t done;
 		bool good = episode_run(seed, EPISODE_STEPS, ops, &done, world);
 		fed = world->steps - steps_before;
+		if (fed / PROGRESS_EVERY > told && fed < events) {
+			told = fed / PROGRESS_EVERY;
+			printf("# core %u: %llu of %llu events so far\n", core, (unsigned long long)fed, (unsigned long long)events);
+			fflush(stdout);
+		}
 		if (good)
 			continue;
 		uint64_t after = fed;
@@ -110,7 +116,7 @@ static int run_job(const struct sim_options *options, unsigned job)
 {
 	static struct world world;
 	double began = seconds(CLOCK_PROCESS_CPUTIME_ID); /* of this process: others on the machine make no difference to it */
-	uint64_t fed = run(options->seed + job, options->jobs, options->events / options->jobs, options->brief, &world);
+	uint64_t fed = run(options->seed, job, options->jobs, options->events / options->jobs, options->brief, &world);
 	double took = seconds(CLOCK_PROCESS_CPUTIME_ID) - began;
 	if (fed == 0)
 		return 1;

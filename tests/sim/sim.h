@@ -106,7 +106,7 @@ struct model_tunnel {
 	uint64_t question, answered;
 	struct past past;
 	/* Of the step under way. */
-	bool may_want, may_unwant, may_release, must_release, may_unrelease, hands_over, opened_early;
+	bool may_want, may_unwant, may_release, must_release, may_unrelease, replaced, hands_over, opened_early;
 	unsigned stops, decisions, stops_min, stops_max;
 	const struct policy_action *expected; /* is to be told as decided ... */
 	enum decided_by expected_by;
@@ -117,6 +117,7 @@ struct model {
 	bool uncertain; /* the daemon died in the midst of a turn */
 	bool step_open;	 /* a step's end has not been judged yet */
 	bool gate_in_list;
+	uint64_t last_decision; /* that was told by this daemon, or saved by the one before */
 	enum lifecycle_event_type event;
 };
 

@@ -255,12 +255,79 @@ static void a_rule_connects_what_nobody_wants(void)
 	life.network.profile = NULL;
 	CU_ASSERT_STRING_EQUAL(play_event(changed), "announceDecision(connect) gate started");
 	CU_ASSERT_TRUE(life.tunnels[0].wanted);
+	CU_ASSERT_EQUAL(decision_told()->decision_id, 1);
+	CU_ASSERT_EQUAL(decision_told()->tunnel, 0);
 	play(LIFECYCLE_STARTED, 0);
 	life.network.profile = POLICY_UNKNOWN;
 	CU_ASSERT_STRING_EQUAL(play_event(changed), "");
 	life.network.profile = "office";
 	play_event(changed);
 	CU_ASSERT_FALSE(life.tunnels[0].wanted);
+}
+
+static void connecting_nobody_is_told(void)
+{
+	struct lifecycle_event resumed = {.type = LIFECYCLE_POLICY_EVENT, .tunnel = LIFECYCLE_NONE, .policy_event = POLICY_EVENT_RESUMED};
+	set_up();
+	use_policy("{\"version\": 1, \"rules\": [{\"when\": {\"event\": \"resumed\"}, \"then\": {\"action\": \"connect\", \"tunnel\": \"nobody\"}}]}");
+	CU_ASSERT_STRING_EQUAL(play_event(resumed), "announceDecision(connect)"); /* the host's: there is no tunnel that it is about */
+	CU_ASSERT_EQUAL(decision_told()->tunnel, LIFECYCLE_NONE);
+	CU_ASSERT_TRUE(decision_told()->missing);
+	CU_ASSERT_EQUAL(decision_told()->decision_id, 1);
+	start_and_go_on(0);
+	CU_ASSERT_STRING_EQUAL(play_event(resumed), "announceDecision(connect) gate");
+	CU_ASSERT_EQUAL(decision_told()->tunnel, 0);
+	CU_ASSERT_TRUE(decision_told()->missing);
+	CU_ASSERT_EQUAL(decision_told()->decision_id, 2);
+}
+
+/* A question, a delay, and an uplink that is waited for: an event that comes meanwhile is judged, and these replace what is pending. */
+static void play_resumed_while_pending(const char *action, const char *expected)
+{
+	_cleanup_free_ char *text = text_format("{\"version\": 1, \"rules\": [{\"when\": {\"event\": \"resumed\"}, \"then\": {%s}},"
+						"{\"when\": {\"error\": \"serverBusy\"}, \"then\": {\"action\": \"restart\", \"delay\": \"1h\"}}],"
+						"\"otherwise\": {\"action\": \"ask\"}}", action);
+	static const enum tunnel_error errors[] = {TUNNEL_ERROR_SERVER_BUSY, TUNNEL_ERROR_AUTHENTICATION_FAILED};
+	for (size_t i = 0; i < ELEMENTSOF(errors); i++) {
+		connect_home();
+		use_policy(text);
+		stop_with(errors[i]);
+		uint64_t pending = decision_told()->decision_id;
+		const char *played = play_event((struct lifecycle_event){.type = LIFECYCLE_POLICY_EVENT, .tunnel = LIFECYCLE_NONE, .policy_event = POLICY_EVENT_RESUMED});
+		if (!expected[0]) {
+			CU_ASSERT_STRING_EQUAL(played, "");
+			CU_ASSERT_EQUAL(life.tunnels[0].pending.id, pending);
+			continue;
+		}
+		CU_ASSERT_TRUE(strncmp(played, expected, strlen(expected)) == 0);
+		CU_ASSERT_EQUAL(decision_told()->decision_id, pending + 1);
+		if (life.tunnels[0].starting)
+			play(LIFECYCLE_STARTED, 0);
+		CU_ASSERT_NOT_EQUAL(life.tunnels[0].pending.id, pending);
+		CU_ASSERT_NOT_EQUAL(life.tunnels[0].state, i ? TUNNEL_DECIDING : TUNNEL_WAITING);
+	}
+}
+
+static void what_replaces_a_pending_decision(void)
+{
+	play_resumed_while_pending("\"action\": \"connect\", \"tunnel\": \"home\"", "announceDecision(connect) gate gate started");
+	play_resumed_while_pending("\"action\": \"disconnect\"", "announceDecision(disconnect)");
+	play_resumed_while_pending("\"action\": \"restart\"", "announceDecision(restart) gate");
+	play_resumed_while_pending("\"action\": \"failover\", \"to\": [\"nobody\"]", "announceDecision(failover) gate");
+	play_resumed_while_pending("\"action\": \"ignore\"", "");
+}
+
+static void a_wait_that_replaces_a_question_is_recorded(void)
+{
+	connect_home();
+	use_policy("{\"version\": 1, \"rules\": [{\"when\": {\"event\": \"resumed\"}, \"then\": {\"action\": \"restart\"}},"
+		   "{\"when\": {\"error\": \"serverBusy\"}, \"then\": {\"action\": \"restart\"}}], \"otherwise\": {\"action\": \"ask\"},"
+		   "\"limits\": {\"restarts\": 1, \"per\": \"1h\", \"then\": {\"action\": \"wait\", \"until\": \"1m\"}}}");
+	stop_with(TUNNEL_ERROR_SERVER_BUSY);
+	stop_with(TUNNEL_ERROR_AUTHENTICATION_FAILED);
+	CU_ASSERT_EQUAL(life.tunnels[0].state, TUNNEL_DECIDING);
+	CU_ASSERT_STRING_EQUAL(play_event((struct lifecycle_event){.type = LIFECYCLE_POLICY_EVENT, .tunnel = LIFECYCLE_NONE, .policy_event = POLICY_EVENT_RESUMED}),
+		"announceDecision(wait) gate record announceState(waiting)");
 }
 
 static void offline_is_no_failure(void)
@@ -606,6 +673,9 @@ static const struct test tests[] = {
 	{"a session that ends soon after its uplink became another ends with uplinkChanged; what the server or the client says itself stays", a_session_ends_with_its_uplink},
 	{"behind a sign-in page what looks like a dead server is captivePortal, unless the tunnel was up", a_sign_in_page_veils_the_server},
 	{"a rule connects a tunnel that nobody wants, and says so; an unknown profile decides nothing", a_rule_connects_what_nobody_wants},
+	{"to connect a tunnel that is not there starts nothing, and is told with a number of its own", connecting_nobody_is_told},
+	{"a wait that replaces a question is recorded, so that the question never comes back", a_wait_that_replaces_a_question_is_recorded},
+	{"connect, disconnect, restart and failover replace what is pending, anything else leaves it", what_replaces_a_pending_decision},
 	{"offline is no failure", offline_is_no_failure},
 	{"a question is answered once", a_question_is_answered_once},
 	{"an answer is late once the deadline is over", an_answer_is_late_once_the_deadline_is_over},

@@ -78,13 +78,13 @@ static void run_corpus(const char *verdict, const char *const *groups, size_t co
 
 static void good_documents_are_taken_with_these_warnings(void)
 {
-	static const char *const groups[] = {"documents", "conditions", "actions", "networks", "reach"};
+	static const char *const groups[] = {"documents", "conditions", "actions", "networks", "reach", "odd"};
 	run_corpus("good", groups, ELEMENTSOF(groups));
 }
 
 static void bad_documents_are_refused_at_these_places(void)
 {
-	static const char *const groups[] = {"document", "conditions", "actions", "meanings"};
+	static const char *const groups[] = {"document", "conditions", "actions", "meanings", "odd"};
 	run_corpus("bad", groups, ELEMENTSOF(groups));
 }
 

@@ -2,9 +2,11 @@
 
 /* What policies decide: the order of rules, every condition at its bounds, every meaning of the language. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "policy-support.h"
+#include "util/timestamp.h"
 
 #define DECIDES(policy, context, expected) CU_ASSERT_STRING_EQUAL(decide(policy, context), expected)
 
@@ -226,6 +228,75 @@ static void a_span_over_midnight_belongs_to_the_day_it_began_on(void)
 	FAILS("{'time':{'from':'23:59','to':'00:00'}}", "{'time':{'at':'00:00'}}");
 	FAILS("{'time':{'from':'00:00','to':'00:01'}}", "{'time':{'at':'23:59'}}");
 	HOLDS("{'time':{'from':'00:00','to':'00:01'}}", "{'time':{'at':'00:00'}}");
+}
+
+/* Whether a rule for the span WHEN takes a stop at the time UTC, in a zone whose summer time begins and ends at 1:00 UTC. */
+static bool holds_at(const char *when, const char *utc)
+{
+	_cleanup_free_ char *text = text_format("{'version':1,'rules':[{'when':{'time':%s},'then':{'action':'ask'}}]}", when);
+	_cleanup_policy_ struct policy *policy = policy_of(text);
+	struct policy_context context = {.event = POLICY_EVENT_WILL_STOP};
+	struct policy_decision decision;
+	uint64_t usec;
+	setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+	CU_ASSERT_EQUAL_FATAL(timestamp_parse(utc, &usec), 0);
+	timestamp_local(usec, &context.wall_minute, &context.wall_day);
+	unsetenv("TZ");
+	policy_evaluate(policy, &context, &decision);
+	return decision.rule == 0;
+}
+
+static void a_span_follows_the_clock_on_the_wall_over_summer_time(void)
+{
+	static const char night[] = "{'from':'02:00','to':'03:00'}", over_midnight[] = "{'days':'sat','from':'23:00','to':'03:00'}";
+	static const char sunday[] = "{'days':'sun','from':'00:00','to':'24:00'}";
+	static const struct {
+		const char *utc;
+		bool night, over_midnight, sunday;
+	} cases[] = {
+		{"2026-03-28T21:59:59Z", false, false, false},
+		{"2026-03-28T22:00:00Z", false, true, false},
+		{"2026-03-28T23:00:00Z", false, true, true},
+		{"2026-03-29T00:59:59Z", false, true, true}, /* 1:59, and then it is 3:00: two to three never comes */
+		{"2026-03-29T01:00:00Z", false, false, true},
+		{"2026-03-29T21:59:59Z", false, false, true}, /* that Sunday has 23 hours */
+		{"2026-03-29T22:00:00Z", false, false, false},
+		{"2026-10-24T23:59:59Z", false, true, true},
+		{"2026-10-25T00:00:00Z", true, true, true}, /* two o'clock */
+		{"2026-10-25T00:59:59Z", true, true, true},
+		{"2026-10-25T01:00:00Z", true, true, true}, /* two o'clock again */
+		{"2026-10-25T01:59:59Z", true, true, true},
+		{"2026-10-25T02:00:00Z", false, false, true},
+		{"2026-10-25T22:59:59Z", false, false, true}, /* and that one 25 */
+		{"2026-10-25T23:00:00Z", false, false, false},
+	};
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		CU_ASSERT_EQUAL(holds_at(night, cases[i].utc), cases[i].night);
+		CU_ASSERT_EQUAL(holds_at(over_midnight, cases[i].utc), cases[i].over_midnight);
+		CU_ASSERT_EQUAL(holds_at(sunday, cases[i].utc), cases[i].sunday);
+	}
+}
+
+static bool is_home(const char *id, void *userdata)
+{
+	return strcmp(id, "home") == 0;
+}
+
+static void tunnels_that_are_not_there_are_warned_of(void)
+{
+	_cleanup_json_ json_object *document = json_of(
+		"{'version':1,'rules':[{'when':{'tunnel':'home'},'then':{'action':'failover','to':['home','spare']}},"
+		"{'when':{'tunnel':['h*','work'],'not':{'tunnel':'lost'},'time':{'from':'08:00','to':'09:00'}},'then':{'action':'restart','delay':'1s'}},"
+		"{'when':{'event':'boot'},'then':{'action':'connect','tunnel':'nobody'}}],"
+		"'otherwise':{'action':'wait','until':'1m','then':{'action':'failover','to':['other']}}}");
+	_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
+	policy_check_tunnels(document, is_home, NULL, &problems);
+	_cleanup_free_ char *all = problems_to_text(&problems);
+	CU_ASSERT_STRING_EQUAL(all, "warning: /rules/0/then/to/1: there is no such tunnel at present (found \"spare\")\n"
+				    "warning: /rules/1/when/tunnel/1: there is no such tunnel at present (found \"work\")\n"
+				    "warning: /rules/1/when/not/tunnel: there is no such tunnel at present (found \"lost\")\n"
+				    "warning: /rules/2/then/tunnel: there is no such tunnel at present (found \"nobody\")\n"
+				    "warning: /otherwise/then/to/0: there is no such tunnel at present (found \"other\")\n");
 }
 
 static void what_is_known_of_the_network_is_compared(void)
@@ -606,6 +677,8 @@ static const struct test tests[] = {
 	{"restarts are counted in their window", restarts_are_counted_in_their_window},
 	{"time is a span of the day", time_is_a_span_of_the_day},
 	{"a span over midnight belongs to the day it began on", a_span_over_midnight_belongs_to_the_day_it_began_on},
+	{"a span follows the clock on the wall over summer time", a_span_follows_the_clock_on_the_wall_over_summer_time},
+	{"tunnels that are not there are warned of", tunnels_that_are_not_there_are_warned_of},
 	{"what is known of the network is compared", what_is_known_of_the_network_is_compared},
 	{"metered that is none is neither true nor false", metered_that_is_none_is_neither_true_nor_false},
 	{"not turns all of its conditions around together", not_turns_all_of_its_conditions_around_together},

@@ -203,6 +203,8 @@ static void what_json_c_lets_by_is_no_json_all_the_same(void)
 		{BYTES("[1,\n-Infinity]"), "is no JSON: NaN and Infinity are no numbers at line 2, column 2"},
 		{BYTES("[1.]"), "is no JSON: a number that ends in its point at line 1, column 3"},
 		{BYTES("[-01]"), "is no JSON: a number that begins with 0 at line 1, column 2"},
+		{BYTES("[00]"), "is no JSON: a number that begins with 0 at line 1, column 2"},
+		{BYTES("{\"a\\u0000b\" :1}"), "is no JSON: a NUL in a member's name at line 1, column 11"},
 		{BYTES("{'a':1}"), "is no JSON: strings stand in double quotes at line 1, column 2"},
 		{BYTES("\"a\tb\""), "is no JSON: a control character in a string, where it stands as an escape at line 1, column 3"},
 		{BYTES("\"\x1b[31m\""), "is no JSON: a control character in a string, where it stands as an escape at line 1, column 2"},
@@ -230,6 +232,7 @@ static void what_json_c_lets_by_is_no_json_all_the_same(void)
 	} good[] = {
 		{BYTES("[-0.5, 1e-01, 1E+05, 0, -0, 10.25e3, true, false, null]")},
 		{BYTES("\"NaN, 'Infinity', 1. and -01\"")},
+		{BYTES("[0.0, 1.00, 100, 1e00, 1e+00, -0.00, \"a\\u0000b\", 1]")},
 		{BYTES("\"\\ud83d\\ude00 \\u001b \\u0000 \\uFFFF \x7f\"")},
 		{BYTES("\"\xc2\x80 \xe0\xa0\x80 \xed\x9f\xbf \xee\x80\x80 \xf0\x90\x80\x80 \xf4\x8f\xbf\xbf\"\r\n\t ")},
 		{BYTES("{\"a\\\"\":\"\\\\\",\"'\":{}}")},
@@ -304,6 +307,22 @@ static void files_are_replaced_whole(void)
 	CU_ASSERT_EQUAL(rmdir(folder), 0); /* nothing else was left in it */
 }
 
+static void a_link_that_leads_nowhere_is_no_missing_file(void)
+{
+	char folder[] = "/tmp/holdfast-test-XXXXXX";
+	CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(folder));
+	_cleanup_free_ char *file = text_format("%s/file", folder), *path = text_format("%s/link", folder), *bytes = NULL;
+	size_t length;
+	CU_ASSERT_EQUAL(file_read(path, &bytes, &length), -ENOENT);
+	CU_ASSERT_EQUAL_FATAL(symlink(file, path), 0);
+	CU_ASSERT_EQUAL(file_read(path, &bytes, &length), -ENOLINK);
+	CU_ASSERT_EQUAL(file_write_atomic(file, "one", 3, 0600), 0);
+	CU_ASSERT_EQUAL(file_read(path, &bytes, &length), 0);
+	CU_ASSERT_EQUAL(file_remove(path), 0);
+	CU_ASSERT_EQUAL(file_remove(file), 0);
+	CU_ASSERT_EQUAL(rmdir(folder), 0);
+}
+
 static const struct test tests[] = {
 	{"durations parse and print", durations_parse_and_print},
 	{"what is no duration is refused", what_is_no_duration_is_refused},
@@ -318,6 +337,7 @@ static const struct test tests[] = {
 	{"a field table finds all errors at once", fields_find_all_errors_at_once},
 	{"no number of warnings hides an error, and what is not listed is counted", no_warnings_hide_an_error},
 	{"files are replaced whole", files_are_replaced_whole},
+	{"a link that leads nowhere is no missing file", a_link_that_leads_nowhere_is_no_missing_file},
 };
 
 int main(int argc, char **argv)

@@ -75,6 +75,7 @@ class Daemon:
 
     def start(self, **environment):
         """Starts it (again) and waits until it is ready; raises Died where it ends instead."""
+        self._notified.forget()
         self.process = process.Process(
             self.lab,
             self.name,

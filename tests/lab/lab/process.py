@@ -108,6 +108,12 @@ class Notified:
         finally:
             os.close(pidfd)
 
+    def forget(self):
+        """What an earlier process said (it is READY=1 after each reload, too) is not the next one's word."""
+        with contextlib.suppress(BlockingIOError):
+            while self.socket.recv(4096, socket.MSG_DONTWAIT):
+                pass
+
     def close(self):
         self.socket.close()
 
