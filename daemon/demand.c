@@ -16,6 +16,14 @@ static const struct ip_prefix lan_ranges[] = {
 	{{AF_INET6, {0xfc}}, 7},
 };
 
+static bool inside_any(const struct ip_prefix *ranges, size_t count, const struct ip_prefix *network)
+{
+	for (size_t i = 0; i < count; i++)
+		if (network->length >= ranges[i].length && ip_prefix_contains(&ranges[i], &network->address))
+			return true;
+	return false;
+}
+
 enum gate_state demand_of_tunnel(const struct lifecycle_tunnel *tunnel)
 {
 	if (tunnel->released)
@@ -121,9 +129,17 @@ static bool carries(const struct demand_facts *facts, int family)
 	return false;
 }
 
+/* An address that means another host in each network: what a LAN has, and RFC 6598, of carriers and of some tunnels. */
+static bool is_private(const struct ip_address *address)
+{
+	static const struct ip_prefix carriers = {{AF_INET, {100, 64}}, 10};
+	const struct ip_prefix host = {*address, address->family == AF_INET ? 32 : 128};
+	return inside_any(lan_ranges, ELEMENTSOF(lan_ranges), &host) || ip_prefix_contains(&carriers, address);
+}
+
 /*
- * As long as the link stands the host asks these; before and behind, the same address may be an uplink's resolver. Where there are
- * more than are told apart, a granted process asks the rest by the uplink.
+ * As long as the link stands the host asks these; before and behind, the same address may be an uplink's resolver. A public one is the same
+ * from everywhere, and a granted process asks it by the uplink, as it does where there are more than are told apart.
  */
 static void route_resolvers(struct demand *demand, const struct demand_facts *facts)
 {
@@ -131,10 +147,10 @@ static void route_resolvers(struct demand *demand, const struct demand_facts *fa
 	const struct ip_address *dns = resolvers_of(facts, &count);
 	struct routing_plan *plan = &demand->routing;
 	for (size_t i = 0; facts->link && i < count; i++) {
-		bool known = plan->resolver_count == ROUTING_RESOLVERS_MAX;
-		for (size_t j = 0; j < plan->resolver_count && !known; j++)
-			known = ip_address_equal(&plan->resolvers[j], &dns[i]);
-		if (!known)
+		bool skip = plan->resolver_count == ROUTING_RESOLVERS_MAX || !is_private(&dns[i]);
+		for (size_t j = 0; j < plan->resolver_count && !skip; j++)
+			skip = ip_address_equal(&plan->resolvers[j], &dns[i]);
+		if (!skip)
 			plan->resolvers[plan->resolver_count++] = dns[i];
 	}
 }
@@ -158,14 +174,6 @@ static bool is_local_link(const struct network_state *network, const char *inter
 {
 	for (size_t i = 0; i < network->local_link_count; i++)
 		if (strcmp(network->local_links[i], interface) == 0)
-			return true;
-	return false;
-}
-
-static bool inside_any(const struct ip_prefix *ranges, size_t count, const struct ip_prefix *network)
-{
-	for (size_t i = 0; i < count; i++)
-		if (network->length >= ranges[i].length && ip_prefix_contains(&ranges[i], &network->address))
 			return true;
 	return false;
 }

@@ -116,12 +116,16 @@ static void resolvers_are_the_tunnels_while_its_link_stands(void)
 	build();
 	CU_ASSERT_EQUAL_FATAL(demand.routing.resolver_count, 1);
 	CU_ASSERT(ip_address_equal(&demand.routing.resolvers[0], &home_network.dns[0]));
-	CU_ASSERT_EQUAL(ip_address_parse("192.0.2.53", &own), 0);
+	CU_ASSERT_EQUAL(ip_address_parse("100.64.0.7", &own), 0);
 	home.dns = &own;
 	home.dns_count = 1;
 	build();
 	CU_ASSERT_EQUAL_FATAL(demand.routing.resolver_count, 1);
 	CU_ASSERT(ip_address_equal(&demand.routing.resolvers[0], &own));
+	CU_ASSERT_EQUAL(ip_address_parse("192.0.2.53", &own), 0); /* the same from everywhere */
+	build();
+	CU_ASSERT_EQUAL(demand.routing.resolver_count, 0);
+	CU_ASSERT_EQUAL(ip_address_parse("10.8.0.1", &own), 0);
 	facts[0].link = false;
 	build();
 	CU_ASSERT_EQUAL(demand.routing.resolver_count, 0);
