@@ -182,7 +182,6 @@ NOT_OVER_BUS = {
     "preconditionFailed": "no If-Match: what is written over the bus is meant to be written",
     "preconditionRequired": "the same",
     "unsupportedMediaType": "the signature is the type",
-    "unavailable": "only from a daemon that is being stopped, for as long as its workers take to end: that holds still for nobody",
 }
 NOT_BY_COMMAND = {
     "unauthorized": "it talks to the Unix socket alone, where the kernel says who asks",
@@ -356,6 +355,7 @@ def walk_without_cgroups(walk, lab):
     """No cgroups to grant to."""
     lab.run(["umount", "--lazy", process.CGROUPS])
     walk.by_rest("unavailable", "POST", "/v1/bypass", {"program": "true"}, template="/bypass")
+    walk.by_bus("unavailable", "KillSwitch.AddBypass", "{'program': <'true'>}")
     walk.by_command("unavailable", "exec", "--", "true")
 
 

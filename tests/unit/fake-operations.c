@@ -139,9 +139,13 @@ static void get_status(struct manager *manager, struct operation_call *call)
 	end(call, OUTCOME_OK, "{'protection': 'protected', 'healed': 2, 'network': {'ssid': null, 'uplinks': [], 'metered': true}, 'tunnels': [{'id': 'home'}]}");
 }
 
+/* The scope control may grant its own program, and no address. */
 static void add_bypass(struct manager *manager, struct operation_call *call)
 {
-	end(call, OUTCOME_OK, "{'changed': true}");
+	if (call->caller.scope < SCOPE_ADMIN && !json_object_object_get(call->document, "program"))
+		end(call, OUTCOME_FORBIDDEN, "To grant takes an administrator.");
+	else
+		end(call, OUTCOME_OK, "{'changed': true}");
 }
 
 static void list_events(struct manager *manager, struct operation_call *call)
@@ -176,7 +180,7 @@ static const struct operation operations[] = {
 	{"ImportTunnel", "POST", "/tunnels/import", DBUS_MANAGER, "ImportTunnel", SCOPE_ADMIN, 0, IN(import_in), OUT(import_out), NULL, "", import_tunnel},
 	{"GetPolicy", "GET", "/policy", DBUS_POLICY, "Get", SCOPE_READ, 0, NOTHING, OUT(document_out), NULL, "", get_policy},
 	{"GetStatus", "GET", "/status", DBUS_MANAGER, "GetStatus", SCOPE_READ, 0, NOTHING, OUT(status_out), NULL, "", get_status},
-	{"AddBypass", "POST", "/bypass", DBUS_KILL_SWITCH, "AddBypass", SCOPE_ADMIN, 0, IN(grant_in), OUT(changed_out), NULL, "", add_bypass},
+	{"AddBypass", "POST", "/bypass", DBUS_KILL_SWITCH, "AddBypass", SCOPE_ADMIN, OPERATION_SELF_SERVICE, IN(grant_in), OUT(changed_out), NULL, "", add_bypass},
 	{"ListEvents", "GET", "/events", DBUS_MANAGER, "ListEvents", SCOPE_READ, 0, IN(events_in), OUT(events_out), NULL, "", list_events},
 	{"WatchEvents", "GET", "/events", DBUS_MANAGER, "Event", SCOPE_READ, OPERATION_STREAM, NOTHING, NOTHING, NULL, "", NULL},
 };
@@ -227,7 +231,8 @@ void operation_start(struct manager *manager, struct operation_call *call)
 		json_object_to_json_string_ext(call->arguments, JSON_C_TO_STRING_PLAIN),
 		json_object_to_json_string_ext(call->document, JSON_C_TO_STRING_PLAIN), call->text ? call->text : "-", call->if_match);
 	manager->calls++;
-	if (call->caller.scope < call->operation->scope)
+	bool own = call->operation->flags & OPERATION_SELF_SERVICE && call->caller.scope == SCOPE_CONTROL;
+	if (call->caller.scope < call->operation->scope && !own)
 		end(call, OUTCOME_FORBIDDEN, "That is for others.");
 	else
 		call->operation->handle(manager, call);

@@ -650,6 +650,27 @@ static void relaxing_asks_for_the_greater_right(void)
 	world_end();
 }
 
+static void self_service_takes_the_lesser_right(void)
+{
+	world_begin();
+	polkit_begin(NAME ".control", true);
+	sd_bus_set_allow_interactive_authorization(world.nobody, true);
+	ASSERT_TEXT(call(world.nobody, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "program", "s", "me"), "ok");
+	ASSERT_TEXT(fake_last_call(world.manager), "AddBypass by control: {} | {\"program\":\"me\"} | - | *");
+	CU_ASSERT_EQUAL(world.polkit.asked, 1);
+	CU_ASSERT_EQUAL(world.polkit.flags, 0); /* nobody is bothered for that */
+
+	ASSERT_HOLDS(call(world.nobody, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "address", "s", "192.0.2.7"), "InteractiveAuthorizationRequired");
+	ASSERT_TEXT(world.polkit.action, NAME ".bypass");
+	CU_ASSERT_EQUAL(world.polkit.flags, 1);
+	CU_ASSERT_EQUAL(world.polkit.asked, 3);
+	snprintf(world.polkit.granted, sizeof world.polkit.granted, "%s", NAME ".bypass");
+	ASSERT_TEXT(call(world.nobody, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "address", "s", "192.0.2.7"), "ok");
+	ASSERT_TEXT(fake_last_call(world.manager), "AddBypass by admin: {} | {\"address\":\"192.0.2.7\"} | - | *");
+	CU_ASSERT_EQUAL(world.polkit.asked, 5);
+	world_end();
+}
+
 static void a_person_is_asked_only_where_the_call_allows_it(void)
 {
 	world_begin();
@@ -761,6 +782,7 @@ static const struct test tests[] = {
 	{"without polkit others than root only read", without_polkit_others_than_root_only_read},
 	{"polkit grants one action at a time", polkit_grants_one_action_at_a_time},
 	{"relaxing asks for the greater right", relaxing_asks_for_the_greater_right},
+	{"self-service takes the lesser right, and asks nobody for it", self_service_takes_the_lesser_right},
 	{"a person is asked only where the call allows it", a_person_is_asked_only_where_the_call_allows_it},
 	{"a bus that comes late is met", a_bus_that_comes_late_is_met},
 	{"a bus that was killed is met again", a_bus_that_was_killed_is_met_again},
