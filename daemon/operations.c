@@ -105,7 +105,7 @@ static const struct operation operations[] = {
 		"policy check", "Checks a policy and changes nothing.",
 		handle_validate_policy},
 	{"EvaluatePolicy", "POST", "/policy/evaluate", DBUS_POLICY, "Evaluate", SCOPE_READ, 0,
-		PARAMETERS({"question", PLACE_DOCUMENT, "s", true, "{event, context, policy}"}),
+		PARAMETERS({"question", PLACE_DOCUMENT, "a{sv}", true, "{event, context, policy}"}),
 		PARAMETERS({"answer", PLACE_DOCUMENT, "a{sv}", true, "{decision, rule, tried, delay, limited}"}), "policy evaluate",
 		"Which rule would decide, and why those before it do not; does nothing.", handle_evaluate_policy},
 	{"ListDecisions", "GET", "/decisions", DBUS_POLICY, "ListDecisions", SCOPE_READ, 0, PARAMETERS(AFTER, OF_TUNNEL, SINCE, UNTIL, LIMIT),

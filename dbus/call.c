@@ -253,7 +253,7 @@ static enum outcome take_argument(struct operation_call *call, const struct para
 		if (json_object_is_type(value, json_type_string))
 			return take_document(call, json_object_get_string(value));
 		call->document = json_object_get(value);
-		return OUTCOME_OK;
+		return strlen(json_object_to_json_string(value)) > operation_text_max(call->operation) ? OUTCOME_PAYLOAD_TOO_LARGE : OUTCOME_OK;
 	case PLACE_RAW:
 		call->text_length = (size_t)json_object_get_string_len(value);
 		call->text = text_ndup(json_object_get_string(value), call->text_length);
