@@ -37,33 +37,6 @@ struct manager {
 	unsigned calls, cancelled;
 };
 
-static const char *const outcome_names[] = {
-#define OUTCOME(constant, code, status, title) [OUTCOME_##constant] = code,
-#include "daemon/outcome.def"
-#undef OUTCOME
-};
-DEFINE_STRING_TABLE(outcome, enum outcome, outcome_names);
-
-int outcome_status(enum outcome outcome)
-{
-	static const int statuses[] = {
-#define OUTCOME(constant, code, status, title) [OUTCOME_##constant] = status,
-#include "daemon/outcome.def"
-#undef OUTCOME
-	};
-	return statuses[outcome];
-}
-
-const char *outcome_title(enum outcome outcome)
-{
-	static const char *const titles[] = {
-#define OUTCOME(constant, code, status, title) [OUTCOME_##constant] = title,
-#include "daemon/outcome.def"
-#undef OUTCOME
-	};
-	return titles[outcome];
-}
-
 /* JSON in tests is written with single quotes. */
 static json_object *parse(const char *text)
 {
@@ -196,30 +169,6 @@ const struct operation *operation_find(const char *name)
 	for (size_t i = 0; i < ELEMENTSOF(operations); i++)
 		if (strcmp(operations[i].name, name) == 0)
 			return &operations[i];
-	return NULL;
-}
-
-struct operation_call *operation_call_new(const struct operation *operation)
-{
-	struct operation_call *call = xcalloc(1, sizeof *call);
-	call->operation = operation;
-	return call;
-}
-
-struct operation_call *operation_call_free(struct operation_call *call)
-{
-	if (!call)
-		return NULL;
-	json_object_put(call->arguments);
-	json_object_put(call->document);
-	json_object_put(call->result);
-	free(call->text);
-	free(call->if_match);
-	free(call->detail);
-	free(call->etag);
-	free(call->location);
-	problems_done(&call->problems);
-	free(call);
 	return NULL;
 }
 
