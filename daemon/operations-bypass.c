@@ -183,7 +183,7 @@ void handle_add_bypass(struct manager *manager, struct operation_call *call)
 	if (!may_add(manager, call, request->type))
 		return;
 	if (request->type == BYPASS_PROGRAM && (request->pidfd <= 0 || request->pid <= 0)) { /* no number: it is of another PID namespace */
-		call_fail(call, OUTCOME_BAD_REQUEST, "which program asks is known on the Unix socket alone; use holdfastctl exec");
+		call_fail(call, OUTCOME_BAD_REQUEST, "which program asks is known on the Unix socket and over D-Bus alone, and for as long as it runs; use holdfastctl exec");
 		return;
 	}
 	add(manager, call, request);

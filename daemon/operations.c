@@ -105,7 +105,7 @@ static const struct operation operations[] = {
 		"policy check", "Checks a policy and changes nothing.",
 		handle_validate_policy},
 	{"EvaluatePolicy", "POST", "/policy/evaluate", DBUS_POLICY, "Evaluate", SCOPE_READ, 0,
-		PARAMETERS({"question", PLACE_DOCUMENT, "s", true, "{event, context, policy}"}),
+		PARAMETERS({"question", PLACE_DOCUMENT, "a{sv}", true, "{event, context, policy}"}),
 		PARAMETERS({"answer", PLACE_DOCUMENT, "a{sv}", true, "{decision, rule, tried, delay, limited}"}), "policy evaluate",
 		"Which rule would decide, and why those before it do not; does nothing.", handle_evaluate_policy},
 	{"ListDecisions", "GET", "/decisions", DBUS_POLICY, "ListDecisions", SCOPE_READ, 0, PARAMETERS(AFTER, OF_TUNNEL, SINCE, UNTIL, LIMIT),
@@ -140,36 +140,6 @@ const struct operation *operation_find(const char *name)
 	for (size_t i = 0; i < ELEMENTSOF(operations); i++)
 		if (strcmp(operations[i].name, name) == 0)
 			return &operations[i];
-	return NULL;
-}
-
-struct operation_call *operation_call_new(const struct operation *operation)
-{
-	struct operation_call *call = xcalloc(1, sizeof *call);
-	call->operation = operation;
-	call->arguments = json_object_new_object();
-	call->outcome = OUTCOME_INTERNAL_ERROR;
-	return call;
-}
-
-struct operation_call *operation_call_free(struct operation_call *call)
-{
-	if (!call)
-		return NULL;
-	if (call->operation->flags & OPERATION_SECRET)
-		json_wipe(call->arguments);
-	json_object_put(call->arguments);
-	json_object_put(call->document);
-	json_object_put(call->result);
-	if (call->text)
-		wipe(call->text, call->text_length);
-	free(call->text);
-	free(call->if_match);
-	free(call->detail);
-	free(call->etag);
-	free(call->location);
-	problems_done(&call->problems);
-	free(call);
 	return NULL;
 }
 

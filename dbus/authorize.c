@@ -9,6 +9,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "dbus/front.h"
 #include "util/text.h"
@@ -17,7 +20,7 @@
 #define INTERACTIVE_USEC       (300 * USEC_PER_SEC) /* a person is typing a password */
 #define ALLOW_USER_INTERACTION 1u /* CheckAuthorizationFlags of org.freedesktop.PolicyKit1.Authority */
 
-/* What is not judged by its scope alone. data/org.holdfast.Holdfast1.policy describes the actions. */
+/* What takes the scope admin and has an action of its own. data/org.holdfast.Holdfast1.policy describes the actions. */
 static const struct {
 	const char *operation;
 	const char *action;
@@ -30,7 +33,7 @@ static const struct {
 static const char *action_for(const char *operation, enum scope scope)
 {
 	for (size_t i = 0; i < ELEMENTSOF(special_actions); i++)
-		if (strcmp(special_actions[i].operation, operation) == 0)
+		if (scope == SCOPE_ADMIN && strcmp(special_actions[i].operation, operation) == 0)
 			return special_actions[i].action;
 	switch (scope) {
 	case SCOPE_NONE:
@@ -75,7 +78,8 @@ static int ask_polkit(struct authorization *authorization)
 	_cleanup_message_ sd_bus_message *question = NULL;
 	sd_bus_message *message = authorization->message;
 	sd_bus *bus = sd_bus_message_get_bus(message);
-	bool interactive = sd_bus_message_get_allow_interactive_authorization(message) > 0;
+	bool quiet = authorization->self_service && authorization->scope < SCOPE_ADMIN;
+	bool interactive = !quiet && sd_bus_message_get_allow_interactive_authorization(message) > 0;
 	int r = sd_bus_message_new_method_call(bus, &question, "org.freedesktop.PolicyKit1",
 		"/org/freedesktop/PolicyKit1/Authority", "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization");
 	if (r >= 0)
@@ -110,6 +114,23 @@ static int read_credentials(sd_bus_message *reply, struct caller *caller)
 	return r;
 }
 
+/*
+ * The sender's process, to be held. The bus knows it by its number, which may be another's by now: one of another user's is not taken for
+ * it, and one that ends from here on is known by the descriptor. 0: unknown.
+ */
+static int open_sender(const struct caller *caller)
+{
+	char path[32];
+	struct stat process;
+	int pidfd = caller->pid > 0 ? (int)syscall(SYS_pidfd_open, caller->pid, 0) : -1;
+	snprintf(path, sizeof path, "/proc/%d", (int)caller->pid);
+	if (pidfd > 0 && stat(path, &process) == 0 && process.st_uid == caller->uid)
+		return pidfd;
+	if (pidfd >= 0)
+		close(pidfd);
+	return 0;
+}
+
 static int sender_known(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error)
 {
 	struct authorization *authorization = userdata;
@@ -122,6 +143,8 @@ static int sender_known(sd_bus_message *reply, void *userdata, sd_bus_error *ret
 		return 0;
 	}
 	snprintf(caller->name, sizeof caller->name, "uid %u (pid %d)", (unsigned)caller->uid, (int)caller->pid);
+	if (authorization->self_service)
+		caller->pidfd = open_sender(caller);
 	if (caller->uid == 0)
 		conclude(authorization, SCOPE_ADMIN, false);
 	else if (ask_polkit(authorization) < 0)
@@ -150,4 +173,7 @@ int authorization_escalate(struct authorization *authorization, enum scope scope
 void authorization_cancel(struct authorization *authorization)
 {
 	authorization->slot = sd_bus_slot_unref(authorization->slot);
+	if (authorization->caller.pidfd > 0)
+		close(authorization->caller.pidfd);
+	authorization->caller.pidfd = 0;
 }

@@ -6,8 +6,8 @@
  *
  * Invariants: a call is in service->calls from the moment its message was accepted until it was answered or dropped;
  * every message gets at most one answer; a client that leaves takes its calls with it. An operation that allows the
- * caller less than it would an administrator (relaxing the mode, say) says `forbidden` before it did anything: then
- * polkit is asked once more, for the greater scope, and the operation begun anew.
+ * caller less than it would an administrator (relaxing the mode, granting another's program) says `forbidden` before it
+ * did anything: then polkit is asked once more, for the greater scope, and the operation begun anew.
  */
 
 #include <errno.h>
@@ -30,8 +30,8 @@ struct bus_call {
 	const struct operation *operation;
 	struct operation_call *call;
 	struct authorization authorization;
-	bool started;   /* `done` is still to come */
-	bool escalated; /* polkit was asked for more */
+	bool tried;   /* begun once already */
+	bool started; /* `done` is still to come */
 };
 
 /* --- the register of calls --- */
@@ -171,27 +171,27 @@ static void start(struct bus_call *bus_call, const struct caller *caller)
 	call->if_match = text_dup("*");
 	call->done = finished;
 	call->userdata = bus_call;
-	bus_call->started = true;
+	bus_call->tried = bus_call->started = true;
 	operation_start(bus_call->service->manager, call);
+}
+
+static bool escalate(struct bus_call *bus_call)
+{
+	return authorization_escalate(&bus_call->authorization, SCOPE_ADMIN) >= 0;
 }
 
 static bool more_could_help(const struct bus_call *bus_call)
 {
-	enum scope granted = bus_call->call->caller.scope;
-	return bus_call->call->outcome == OUTCOME_FORBIDDEN && !bus_call->escalated && granted < SCOPE_ADMIN &&
-	       bus_call->operation->scope == SCOPE_CONTROL && granted >= SCOPE_CONTROL;
+	return bus_call->call->outcome == OUTCOME_FORBIDDEN && bus_call->authorization.scope == SCOPE_CONTROL &&
+	       bus_call->call->caller.scope == SCOPE_CONTROL;
 }
 
 static void finished(struct operation_call *call, void *userdata)
 {
 	struct bus_call *bus_call = userdata;
 	bus_call->started = false;
-	if (more_could_help(bus_call)) {
-		bus_call->escalated = true;
-		if (authorization_escalate(&bus_call->authorization, SCOPE_ADMIN) >= 0)
-			return;
-	}
-	answer(bus_call);
+	if (!more_could_help(bus_call) || !escalate(bus_call))
+		answer(bus_call);
 }
 
 /* The same call once more: what the first one was given moves over. */
@@ -212,9 +212,11 @@ static void authorized(struct authorization *authorization, struct caller *calle
 {
 	struct bus_call *bus_call = userdata;
 	bool enough = caller->scope >= authorization->scope;
+	if (!enough && authorization->scope < bus_call->operation->scope && escalate(bus_call))
+		return; /* no self-service for him: he may still be an administrator */
 	if (!enough && challenge)
 		answer_interaction_needed(bus_call);
-	else if (!bus_call->escalated)
+	else if (!bus_call->tried)
 		start(bus_call, caller); /* where it is not enough the operation itself says so */
 	else if (enough)
 		start_anew(bus_call, caller);
@@ -251,7 +253,7 @@ static enum outcome take_argument(struct operation_call *call, const struct para
 		if (json_object_is_type(value, json_type_string))
 			return take_document(call, json_object_get_string(value));
 		call->document = json_object_get(value);
-		return OUTCOME_OK;
+		return strlen(json_object_to_json_string(value)) > operation_text_max(call->operation) ? OUTCOME_PAYLOAD_TOO_LARGE : OUTCOME_OK;
 	case PLACE_RAW:
 		call->text_length = (size_t)json_object_get_string_len(value);
 		call->text = text_ndup(json_object_get_string(value), call->text_length);
@@ -301,10 +303,12 @@ int call_handle(sd_bus_message *message, void *userdata, sd_bus_error *error)
 		bus_call_free(bus_call);
 		return r;
 	}
+	bool self_service = member->operation->flags & OPERATION_SELF_SERVICE;
 	bus_call->authorization = (struct authorization){
 		.message = message,
 		.operation = member->operation->name,
-		.scope = member->operation->scope,
+		.scope = self_service ? SCOPE_CONTROL : member->operation->scope,
+		.self_service = self_service,
 		.done = authorized,
 		.userdata = bus_call,
 	};

@@ -115,6 +115,7 @@ struct authorization {
 	sd_bus_message *message; /* borrowed */
 	const char *operation;
 	enum scope scope; /* wanted */
+	bool self_service; /* nobody is asked for less than SCOPE_ADMIN; who sent it is held as CALLER.pidfd, until it is cancelled */
 	void (*done)(struct authorization *authorization, struct caller *caller, bool challenge, void *userdata);
 	void *userdata;
 

@@ -4,12 +4,14 @@
 
 #include "dbus/value.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <json-c/json_pointer.h>
 #include <string.h>
 
 #include "util/fields.h"
 #include "util/text.h"
+
+#define MEMBER_MAX 32 /* of the pointers in our own tables */
 
 #define TRY(call)                                                                                                          \
 	do {                                                                                                               \
@@ -56,28 +58,36 @@ static int append_text(sd_bus_message *message, const char *text)
 
 static int append_basic(sd_bus_message *message, char type, json_object *value)
 {
-	int boolean = json_object_get_boolean(value);
-	uint64_t unsigned_wide = json_object_get_uint64(value);
-	int64_t signed_wide = json_object_get_int64(value);
-	uint32_t narrow = (uint32_t)MIN_OF(unsigned_wide, (uint64_t)UINT32_MAX);
-	double fraction = json_object_get_double(value);
+	union {
+		int boolean;
+		uint64_t unsigned_wide;
+		int64_t wide;
+		uint32_t narrow;
+		double fraction;
+	} basic;
 
 	switch (type) {
 	case 's':
 		return append_text(message, as_text(value));
 	case 'b':
-		return sd_bus_message_append_basic(message, 'b', &boolean);
+		basic.boolean = json_object_get_boolean(value);
+		break;
 	case 't':
-		return sd_bus_message_append_basic(message, 't', &unsigned_wide);
+		basic.unsigned_wide = json_object_get_uint64(value);
+		break;
 	case 'x':
-		return sd_bus_message_append_basic(message, 'x', &signed_wide);
+		basic.wide = json_object_get_int64(value);
+		break;
 	case 'u':
-		return sd_bus_message_append_basic(message, 'u', &narrow);
+		basic.narrow = (uint32_t)MIN_OF(json_object_get_uint64(value), (uint64_t)UINT32_MAX);
+		break;
 	case 'd':
-		return sd_bus_message_append_basic(message, 'd', &fraction);
+		basic.fraction = json_object_get_double(value);
+		break;
 	default:
 		return -EINVAL;
 	}
+	return sd_bus_message_append_basic(message, type, &basic);
 }
 
 #define NOTHING "av" /* an empty one stands for null; an empty JSON array is an "as" */
@@ -301,8 +311,14 @@ bool value_is_empty(json_object *value)
 
 json_object *value_at(json_object *root, const char *pointer)
 {
-	json_object *found = NULL;
-	if (!root || json_pointer_get(root, pointer, &found) < 0)
-		return NULL;
+	json_object *found = root;
+	while (found && *pointer == '/') {
+		char member[MEMBER_MAX] = "";
+		size_t length = strcspn(++pointer, "/");
+		assert(length < sizeof member);
+		memcpy(member, pointer, length);
+		found = json_object_object_get(found, member);
+		pointer += length;
+	}
 	return found;
 }

@@ -27,5 +27,5 @@ int value_read(sd_bus_message *message, const char *signature, json_object **ret
 /* Whether VALUE, read as SIGNATURE, says "not given": "", 0 or []. A boolean always says something. */
 bool value_is_empty(json_object *value);
 
-/* What stands at the JSON Pointer in ROOT; NULL for null and where there is nothing. Borrowed. */
+/* What stands at POINTER in ROOT, "/gate/mode": member by member. NULL for null and where there is nothing. Borrowed. */
 json_object *value_at(json_object *root, const char *pointer);

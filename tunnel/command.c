@@ -23,6 +23,7 @@
 #include "tunnel/driver.h"
 #include "tunnel/marked-socket.h"
 #include "tunnel/resolve.h"
+#include "util/fields.h"
 #include "util/log.h"
 #include "util/text.h"
 

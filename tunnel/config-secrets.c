@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "util/fields.h"
 #include "util/problem.h"
 #include "util/text.h"
 
@@ -109,21 +110,4 @@ json_object *secrets_hide(json_object *document, const struct driver *driver)
 	json_object *set = json_object_new_array();
 	walk_document(&(struct walk){.driver = driver, .visit = hide, .userdata = set}, document, NULL);
 	return set;
-}
-
-void json_wipe(json_object *object)
-{
-	if (json_object_is_type(object, json_type_string)) {
-		/* json-c offers no way to overwrite in place; for a string this is the object's own storage. */
-		wipe((char *)json_object_get_string(object), (size_t)json_object_get_string_len(object));
-	} else if (json_object_is_type(object, json_type_array)) {
-		for (size_t i = 0; i < json_object_array_length(object); i++)
-			json_wipe(json_object_array_get_idx(object, i));
-	} else if (json_object_is_type(object, json_type_object)) {
-		json_object_object_foreach(object, key, value)
-		{
-			(void)key;
-			json_wipe(value);
-		}
-	}
 }

@@ -94,9 +94,6 @@ struct tunnel_config *tunnel_config_free(struct tunnel_config *config); /* wipes
 DEFINE_CLEANUP(struct tunnel_config *, tunnel_config_free)
 #define _cleanup_tunnel_config_ _cleanup_(tunnel_config_freep)
 
-/* Overwrites every string of a JSON tree that held secrets. Whoever else refers to it sees the holes. Accepts NULL. */
-void json_wipe(json_object *object);
-
 /* The document without secrets: null in their place, "secretsSet" lists the JSON Pointers of those that are set. The
  * caller owns it. */
 json_object *tunnel_config_to_json(const struct tunnel_config *config);

@@ -19,6 +19,7 @@
 
 #include "network/wireguard.h"
 #include "tunnel/config.h"
+#include "util/fields.h"
 #include "util/text.h"
 
 #define LINES_MAX       10000

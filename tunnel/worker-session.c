@@ -24,6 +24,7 @@
 #include "tunnel/driver.h"
 #include "tunnel/packet-queue.h"
 #include "tunnel/worker.h"
+#include "util/fields.h"
 #include "util/log.h"
 #include "util/text.h"
 

@@ -61,3 +61,6 @@ static inline void json_putp(json_object **object)
 		json_object_put(*object);
 }
 #define _cleanup_json_ _cleanup_(json_putp)
+
+/* Overwrites every string of a JSON tree that held secrets. Whoever else refers to it sees the holes. Accepts NULL. */
+void json_wipe(json_object *object);

@@ -6,12 +6,12 @@ from lab.networkmanager import NetworkManager
 from lab.on_bus import NAME, ROOT, OnBus
 
 ROUNDS = 5000  # of each kind, in turn
-OVER_PING = 1.25
+OVER_PING = 1.15
 NM, NM_ROOT = "org.freedesktop.NetworkManager", "/org/freedesktop/NetworkManager"
 
 
 def bench_property(lab):
-    """a property read takes at most 1.25 of our own Peer.Ping, and less than the same read from NetworkManager"""
+    """a property read takes at most 1.15 of our own Peer.Ping, and less than the same read from NetworkManager"""
     on_bus = OnBus(lab)
     on_bus.daemon.policy(RESTART_AT_ONCE)
     on_bus.daemon.add_tunnel(lab.server().document())

@@ -10,7 +10,7 @@ import time
 from lab.api import seconds_of
 from lab.daemon import ASK, RESTART_AT_ONCE, TERMINATE, WAIT_LONG, policy
 from lab.leaks import SERVER
-from lab.on_bus import NAME, ROOT, OnBus, plain
+from lab.on_bus import NAME, ROOT, OnBus, plain, typed
 
 POLICY = f"{NAME}.Policy"
 
@@ -172,7 +172,7 @@ def test_evaluated_the_same_everywhere(lab):
         rest = daemon.api.post("/policy/evaluate", asked)
         command = daemon.ctl("--json", "policy", "evaluate", "-", input=json.dumps(asked))
         assert command.returncode == 0, command
-        bus = on_bus.call(ROOT, POLICY, "Evaluate", "s", json.dumps(asked))
+        bus = on_bus.call(ROOT, POLICY, "Evaluate", *typed(asked))
         assert rest == json.loads(command.stdout) == plain(bus[0]), (rest, command, bus)
         answers.append(rest["decision"]["action"])
     assert answers == ["restart", "terminate"], answers

@@ -8,12 +8,13 @@ import re
 import socket
 import subprocess
 
-from lab import process, topology
+from lab import isolation, process, topology
 from lab.daemon import RESTART_AT_ONCE
 from lab.granted import Flow, Maker, is_cut
 from lab.leaks import SERVER
 from lab.names import NameServer
 from lab.on_bus import NAME, ROOT, OnBus
+from lab.polkit import Double
 
 MARKS = 256  # of grants to processes, with the default fwmark
 HOSTS = ((topology.INTERNET4, topology.CLIENT4), (topology.INTERNET6, topology.CLIENT6))
@@ -218,6 +219,33 @@ def test_exec_by_control(lab):
     done = daemon.ctl_as_member("exec", "--", "/no/such/program")
     assert done.returncode == 127 and "/no/such/program" in done.stderr, done
     assert not grants(daemon, type="address")
+
+
+ON_THE_BUS = """
+import dbus, sys
+bus = dbus.bus.BusConnection(sys.argv[1])
+gate = dbus.Interface(bus.get_object("org.holdfast.Holdfast1", "/org/holdfast/Holdfast1"), "org.holdfast.Holdfast1.KillSwitch")
+for kind, name in (("program", "mine"), ("address", "198.51.100.7")):
+    try:
+        gate.AddBypass({kind: name})
+        print("enclosed" if "/exec-" in open("/proc/self/cgroup").read() else "not enclosed")
+    except dbus.DBusException as error:
+        print(error.get_dbus_name())
+"""
+
+
+def test_exec_on_the_bus(lab):
+    """the same over D-Bus for who has polkit's word for `control`: the program that calls is the one that is granted, where the settings say so"""
+    on_bus = OnBus(lab)
+    Double(lab, on_bus, [f"{NAME}.control"])
+
+    def told():
+        return on_bus.run(["/usr/bin/python3", "-c", ON_THE_BUS, on_bus.bus.address], isolation.NOBODY).stdout.splitlines()
+
+    refused = f"{NAME}.Error.Forbidden"
+    assert told() == [refused, refused]
+    settings(on_bus.daemon, selfService=True)
+    assert told() == ["enclosed", refused]
 
 
 def test_grant_addresses(lab):

@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 
-from lab import topology
+from lab import isolation, topology
+from lab.api import Api
 from lab.daemon import RESTART_AT_ONCE
 from lab.leaks import SERVER
 from lab.on_bus import NAME, ROOT, OnBus
@@ -35,6 +36,56 @@ def test_same_state_everywhere(lab):
     objects = json.dumps(on_bus.call(ROOT, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"))
     assert path in objects, objects
     assert "home" in daemon.ctl("status").stdout and "connected" in daemon.ctl("status").stdout
+
+
+# Makes a listening socket at a path, and starts a daemon with it as systemd does (sd_listen_fds(3)): SOCKET COMMAND…
+HAND_OVER = """
+import os, socket, sys
+listening = socket.socket(socket.AF_UNIX)
+listening.bind(sys.argv[1])
+listening.listen()
+os.dup2(listening.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_socket(lab):
+    """the socket is root's and the group's alone; one that systemd hands over is served instead"""
+    daemon = lab.daemon()
+    made = os.stat(daemon.api.path)
+    assert (made.st_mode & 0o777, made.st_uid, made.st_gid) == (0o660, 0, isolation.CONTROL_GROUP), made
+    daemon.stop()
+    handed, command = "/run/lab/handed.sock", daemon.command
+    daemon.command = lambda *arguments: ["/usr/bin/python3", "-c", HAND_OVER, handed, *command(*arguments)]
+    os.unlink(daemon.api.path)
+    daemon.start()
+    assert Api(handed).status()["gate"]["mode"] == "auto"
+    assert not os.path.exists(daemon.api.path)
+
+
+def test_dry_run(lab):
+    """a dry run judges as the write would, and changes nothing"""
+    daemon, document = lab.daemon(), lab.server().document()
+    daemon.add_tunnel(document)
+
+    def everything():
+        return [daemon.api.get(path) for path in ("/kill-switch", "/policy", "/tunnels")], daemon.api.last_event()
+
+    before = everything()
+    for method, path, good, bad in (
+        ("PUT", "/kill-switch", {"mode": "always"}, {"mode": 7}),
+        ("PATCH", "/kill-switch", {"mode": "always"}, {"mode": 7}),
+        ("PUT", "/policy", RESTART_AT_ONCE, {"version": 7}),
+        ("POST", "/tunnels", document | {"id": "other"}, document | {"id": "No"}),
+        ("PUT", "/tunnels/home", document | {"autostart": True}, document | {"autostart": "much"}),
+        ("DELETE", "/tunnels/home", None, None),
+    ):
+        status = daemon.api.call(method, f"{path}?dryRun=true", good, {"If-Match": "*"}).status
+        assert status in (200, 201), (method, path, status)
+        assert bad is None or daemon.api.call(method, f"{path}?dryRun=true", bad, {"If-Match": "*"}).status == 400, (method, path)
+    assert everything() == before
 
 
 def test_up_and_down_by_command_line(lab):

@@ -3,10 +3,13 @@
 
 import json
 import os
+import select
 import signal
+import socket
+import ssl
 import subprocess
 
-from lab import topology
+from lab import process, topology
 from lab.process import PATIENCE
 
 PORT = 9480
@@ -118,6 +121,68 @@ def test_tls_for_the_network(lab):
     assert reached.over_tls("/v1/kill-switch/mode", *at_name, *ours, *mode, **from_lan)[0] == 200
     # The exchange begins anew: a page of another origin cannot use the certificate that a browser sends by itself.
     assert reached.over_tls("/v1/status", *at_name, *ours, "-H", "Origin: https://evil.example", **from_lan)[0] == 403
+
+
+def read_to_end(connection):
+    """What comes until the other side ends CONNECTION."""
+    came = b""
+    try:
+        while piece := connection.recv(4096):
+            came += piece
+    except (ConnectionResetError, ssl.SSLEOFError):
+        pass
+    return came
+
+
+def trickle(connection, message):
+    """Sends MESSAGE a byte at a time; fails if it was sent to its end before the other side ended CONNECTION."""
+    for byte in message:
+        if select.select([connection], [], [], 0.05)[0]:
+            return
+        try:
+            connection.send(bytes([byte]))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+    raise AssertionError("a handshake that trickles goes on")
+
+
+def test_slow_tls(lab):
+    """who begins TLS and says nothing, half a handshake, a byte at a time, or no request after it, loses his connection and holds up nobody"""
+    reached = Reached(lab, PLAIN)
+    reached.init()
+    limits = {"requestTimeout": "5s", "idleTimeout": "1h"}
+    reached.write({"listen": [{"address": f"127.0.0.1:{PORT}", "tls": True}], "tls": reached.files(), "limits": limits})
+    reached.daemon.start()
+    context = ssl.create_default_context(cafile=f"{reached.tls}/ca.pem")
+    with lab.net.client.entered():
+        silent, half, slow, *shaken = [socket.create_connection(("127.0.0.1", PORT), process.PATIENCE) for _ in range(5)]
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # the beginning of a ClientHello, in a record of 512 bytes
+    half.sendall(hello)
+    through, begun = [context.wrap_socket(connection, server_hostname="localhost") for connection in shaken]
+    begun.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n")
+    assert reached.over_tls("/healthz")[0] == 200
+    trickle(slow, hello + bytes(500))
+    for connection in (silent, half, through, begun, slow):
+        assert b"HTTP" not in read_to_end(connection)
+        connection.close()
+    assert reached.over_tls("/healthz")[0] == 200
+
+
+def test_renegotiation(lab):
+    """a client that asks to negotiate anew, which would cost the daemon a key exchange for a few bytes, loses its connection at once"""
+    reached = Reached(lab, PLAIN)
+    reached.init()
+    reached.write({"listen": [{"address": f"127.0.0.1:{PORT}", "tls": True}], "tls": reached.files()})
+    reached.daemon.start()
+    client = subprocess.Popen(["openssl", "s_client", "-tls1_2", "-CAfile", f"{reached.tls}/ca.pem", "-connect", f"127.0.0.1:{PORT}"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=lab.net.client.join)
+    client.stdin.write("R\n")  # s_client(1): renegotiate
+    client.stdin.flush()
+    told = client.stdout.read()
+    client.stdin.close()
+    client.wait()
+    assert "Protocol  : TLSv1.2" in told and told.endswith("RENEGOTIATING\nclosed\n"), told
+    assert reached.over_tls("/healthz")[0] == 200
 
 
 def served_certificate(reached):

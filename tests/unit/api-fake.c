@@ -221,31 +221,6 @@ const struct operation *operation_find(const char *name)
 
 /* --- calls --- */
 
-struct operation_call *operation_call_new(const struct operation *operation)
-{
-	struct operation_call *call = xcalloc(1, sizeof *call);
-	call->operation = operation;
-	call->arguments = json_object_new_object();
-	return call;
-}
-
-struct operation_call *operation_call_free(struct operation_call *call)
-{
-	if (!call)
-		return NULL;
-	json_object_put(call->arguments);
-	json_object_put(call->document);
-	json_object_put(call->result);
-	free(call->text);
-	free(call->if_match);
-	free(call->detail);
-	free(call->etag);
-	free(call->location);
-	problems_done(&call->problems);
-	free(call);
-	return NULL;
-}
-
 void operation_start(struct manager *manager, struct operation_call *call)
 {
 	bool conditional = call->operation->flags & OPERATION_IF_MATCH;

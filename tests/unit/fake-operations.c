@@ -37,33 +37,6 @@ struct manager {
 	unsigned calls, cancelled;
 };
 
-static const char *const outcome_names[] = {
-#define OUTCOME(constant, code, status, title) [OUTCOME_##constant] = code,
-#include "daemon/outcome.def"
-#undef OUTCOME
-};
-DEFINE_STRING_TABLE(outcome, enum outcome, outcome_names);
-
-int outcome_status(enum outcome outcome)
-{
-	static const int statuses[] = {
-#define OUTCOME(constant, code, status, title) [OUTCOME_##constant] = status,
-#include "daemon/outcome.def"
-#undef OUTCOME
-	};
-	return statuses[outcome];
-}
-
-const char *outcome_title(enum outcome outcome)
-{
-	static const char *const titles[] = {
-#define OUTCOME(constant, code, status, title) [OUTCOME_##constant] = title,
-#include "daemon/outcome.def"
-#undef OUTCOME
-	};
-	return titles[outcome];
-}
-
 /* JSON in tests is written with single quotes. */
 static json_object *parse(const char *text)
 {
@@ -139,9 +112,13 @@ static void get_status(struct manager *manager, struct operation_call *call)
 	end(call, OUTCOME_OK, "{'protection': 'protected', 'healed': 2, 'network': {'ssid': null, 'uplinks': [], 'metered': true}, 'tunnels': [{'id': 'home'}]}");
 }
 
+/* The scope control may grant its own program, and no address. */
 static void add_bypass(struct manager *manager, struct operation_call *call)
 {
-	end(call, OUTCOME_OK, "{'changed': true}");
+	if (call->caller.scope < SCOPE_ADMIN && !json_object_object_get(call->document, "program"))
+		end(call, OUTCOME_FORBIDDEN, "To grant takes an administrator.");
+	else
+		end(call, OUTCOME_OK, "{'changed': true}");
 }
 
 static void list_events(struct manager *manager, struct operation_call *call)
@@ -176,7 +153,7 @@ static const struct operation operations[] = {
 	{"ImportTunnel", "POST", "/tunnels/import", DBUS_MANAGER, "ImportTunnel", SCOPE_ADMIN, 0, IN(import_in), OUT(import_out), NULL, "", import_tunnel},
 	{"GetPolicy", "GET", "/policy", DBUS_POLICY, "Get", SCOPE_READ, 0, NOTHING, OUT(document_out), NULL, "", get_policy},
 	{"GetStatus", "GET", "/status", DBUS_MANAGER, "GetStatus", SCOPE_READ, 0, NOTHING, OUT(status_out), NULL, "", get_status},
-	{"AddBypass", "POST", "/bypass", DBUS_KILL_SWITCH, "AddBypass", SCOPE_ADMIN, 0, IN(grant_in), OUT(changed_out), NULL, "", add_bypass},
+	{"AddBypass", "POST", "/bypass", DBUS_KILL_SWITCH, "AddBypass", SCOPE_ADMIN, OPERATION_SELF_SERVICE, IN(grant_in), OUT(changed_out), NULL, "", add_bypass},
 	{"ListEvents", "GET", "/events", DBUS_MANAGER, "ListEvents", SCOPE_READ, 0, IN(events_in), OUT(events_out), NULL, "", list_events},
 	{"WatchEvents", "GET", "/events", DBUS_MANAGER, "Event", SCOPE_READ, OPERATION_STREAM, NOTHING, NOTHING, NULL, "", NULL},
 };
@@ -195,30 +172,6 @@ const struct operation *operation_find(const char *name)
 	return NULL;
 }
 
-struct operation_call *operation_call_new(const struct operation *operation)
-{
-	struct operation_call *call = xcalloc(1, sizeof *call);
-	call->operation = operation;
-	return call;
-}
-
-struct operation_call *operation_call_free(struct operation_call *call)
-{
-	if (!call)
-		return NULL;
-	json_object_put(call->arguments);
-	json_object_put(call->document);
-	json_object_put(call->result);
-	free(call->text);
-	free(call->if_match);
-	free(call->detail);
-	free(call->etag);
-	free(call->location);
-	problems_done(&call->problems);
-	free(call);
-	return NULL;
-}
-
 void operation_start(struct manager *manager, struct operation_call *call)
 {
 	static const char *const scopes[] = {"none", "read", "control", "admin"};
@@ -227,7 +180,8 @@ void operation_start(struct manager *manager, struct operation_call *call)
 		json_object_to_json_string_ext(call->arguments, JSON_C_TO_STRING_PLAIN),
 		json_object_to_json_string_ext(call->document, JSON_C_TO_STRING_PLAIN), call->text ? call->text : "-", call->if_match);
 	manager->calls++;
-	if (call->caller.scope < call->operation->scope)
+	bool own = call->operation->flags & OPERATION_SELF_SERVICE && call->caller.scope == SCOPE_CONTROL;
+	if (call->caller.scope < call->operation->scope && !own)
 		end(call, OUTCOME_FORBIDDEN, "That is for others.");
 	else
 		call->operation->handle(manager, call);

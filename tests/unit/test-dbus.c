@@ -441,6 +441,47 @@ static void properties_show_the_state_as_it_is(void)
 	world_end();
 }
 
+/* GetAll goes through sd-bus's tree of objects, Get does not. */
+static void expect_same_alone(const char *path, const char *interface)
+{
+	size_t count = 0;
+	ASSERT_TEXT(call(world.root, path, "org.freedesktop.DBus.Properties", "GetAll", "s", interface), "ok");
+	_cleanup_(sd_bus_message_unrefp) sd_bus_message *all = sd_bus_message_ref(last_reply);
+	CU_ASSERT_FATAL(sd_bus_message_enter_container(all, 'a', "{sv}") > 0);
+	for (; sd_bus_message_enter_container(all, 'e', "sv") > 0; count++) {
+		_cleanup_text_ struct text value = TEXT_NULL;
+		const char *name;
+		CU_ASSERT_FATAL(sd_bus_message_read(all, "s", &name) > 0);
+		describe(all, &value);
+		ASSERT_TEXT(get(path, interface, name), value.bytes);
+		sd_bus_message_exit_container(all);
+	}
+	CU_ASSERT_TRUE(count > 0);
+}
+
+static void a_property_is_the_same_alone(void)
+{
+	world_begin();
+	expect_same_alone(ROOT, NAME ".Manager");
+	expect_same_alone(ROOT, NAME ".KillSwitch");
+	expect_same_alone(ROOT, NAME ".Policy");
+	expect_same_alone(HOME, NAME ".Tunnel");
+	world_end();
+}
+
+static void what_is_no_property_is_told(void)
+{
+	static const char unknown[] = "org.freedesktop.DBus.Error.UnknownProperty: Unknown interface";
+	world_begin();
+	ASSERT_HOLDS(get(ROOT, NAME ".Manager", "Nope"), unknown);
+	ASSERT_HOLDS(get(ROOT, NAME ".KillSwitch", "Protection"), unknown);
+	ASSERT_HOLDS(get(ROOT, NAME ".Tunnel", "State"), unknown);
+	ASSERT_HOLDS(get(HOME, NAME ".Manager", "Protection"), unknown);
+	ASSERT_HOLDS(get(ROOT "/nowhere", NAME ".Manager", "Protection"), "org.freedesktop.DBus.Error.UnknownObject");
+	ASSERT_HOLDS(call(world.root, ROOT, "org.freedesktop.DBus.Properties", "Get", "st", NAME ".Manager", UINT64_C(1)), "org.freedesktop.DBus.Error.InvalidArgs");
+	world_end();
+}
+
 static void introspection_names_every_argument(void)
 {
 	world_begin();
@@ -609,6 +650,27 @@ static void relaxing_asks_for_the_greater_right(void)
 	world_end();
 }
 
+static void self_service_takes_the_lesser_right(void)
+{
+	world_begin();
+	polkit_begin(NAME ".control", true);
+	sd_bus_set_allow_interactive_authorization(world.nobody, true);
+	ASSERT_TEXT(call(world.nobody, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "program", "s", "me"), "ok");
+	ASSERT_TEXT(fake_last_call(world.manager), "AddBypass by control: {} | {\"program\":\"me\"} | - | *");
+	CU_ASSERT_EQUAL(world.polkit.asked, 1);
+	CU_ASSERT_EQUAL(world.polkit.flags, 0); /* nobody is bothered for that */
+
+	ASSERT_HOLDS(call(world.nobody, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "address", "s", "192.0.2.7"), "InteractiveAuthorizationRequired");
+	ASSERT_TEXT(world.polkit.action, NAME ".bypass");
+	CU_ASSERT_EQUAL(world.polkit.flags, 1);
+	CU_ASSERT_EQUAL(world.polkit.asked, 3);
+	snprintf(world.polkit.granted, sizeof world.polkit.granted, "%s", NAME ".bypass");
+	ASSERT_TEXT(call(world.nobody, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "address", "s", "192.0.2.7"), "ok");
+	ASSERT_TEXT(fake_last_call(world.manager), "AddBypass by admin: {} | {\"address\":\"192.0.2.7\"} | - | *");
+	CU_ASSERT_EQUAL(world.polkit.asked, 5);
+	world_end();
+}
+
 static void a_person_is_asked_only_where_the_call_allows_it(void)
 {
 	world_begin();
@@ -707,6 +769,8 @@ static const struct test tests[] = {
 	{"what is no document is typed", what_is_no_document_is_typed},
 	{"an unknown tunnel is named", an_unknown_tunnel_is_named},
 	{"properties show the state as it is", properties_show_the_state_as_it_is},
+	{"a property is the same alone as with all others", a_property_is_the_same_alone},
+	{"what is no property is told by its own error", what_is_no_property_is_told},
 	{"introspection names every argument", introspection_names_every_argument},
 	{"the object manager lists tunnels", the_object_manager_lists_tunnels},
 	{"changes are announced once and whole", changes_are_announced_once_and_whole},
@@ -718,6 +782,7 @@ static const struct test tests[] = {
 	{"without polkit others than root only read", without_polkit_others_than_root_only_read},
 	{"polkit grants one action at a time", polkit_grants_one_action_at_a_time},
 	{"relaxing asks for the greater right", relaxing_asks_for_the_greater_right},
+	{"self-service takes the lesser right, and asks nobody for it", self_service_takes_the_lesser_right},
 	{"a person is asked only where the call allows it", a_person_is_asked_only_where_the_call_allows_it},
 	{"a bus that comes late is met", a_bus_that_comes_late_is_met},
 	{"a bus that was killed is met again", a_bus_that_was_killed_is_met_again},

@@ -21,6 +21,15 @@ def plain(value):
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
+def typed(value):
+    """The opposite: VALUE as busctl(1) takes it, its signature and then what is of it."""
+    if isinstance(value, dict):
+        return ["a{sv}", str(len(value)), *(word for key, member in value.items() for word in (key, *typed(member)))]
+    if isinstance(value, list):
+        return ["av", str(len(value)), *(word for item in value for word in typed(item))]
+    return ["b", str(value).lower()] if isinstance(value, bool) else ["x" if isinstance(value, int) else "s", str(value)]
+
+
 class OnBus:
     """The daemon as programs on the bus see it. With START false it is not started yet; with LATE the bus is not."""
 
