@@ -23,6 +23,7 @@ from lab.leaks import OPENVPN, SERVER, Endpoint, Leak
 from lab.logind import Logind
 from lab.names import NameServer, question
 from lab.openvpn import Authority, HalfServer
+from lab.process import until
 from lab.traffic import recognise
 from lab.wireguard import Key
 from test_command import install, program_pids
@@ -177,18 +178,10 @@ def sleep_and_wake(run):
     """The host sleeps, its uplink goes and comes back, and it wakes: the client hears of none of it."""
     run.logind.sleeps(True)
     run.lab.ip("link", "set", "eth0", "down")
-    wait_for(lambda: not run.daemon.api.status()["network"]["available"], "the uplink is not seen gone")
+    until(lambda: not run.daemon.api.status()["network"]["available"], "the uplink is not seen gone")
     give_addresses_back(run.lab)
-    wait_for(lambda: run.daemon.api.status()["network"]["available"], "the uplink is not seen back")
+    until(lambda: run.daemon.api.status()["network"]["available"], "the uplink is not seen back")
     run.logind.sleeps(False)
-
-
-def wait_for(predicate, what):
-    """Polls what no event tells of."""
-    deadline = time.monotonic() + 20
-    while not predicate():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def nothing_counted(run):

@@ -32,7 +32,7 @@ def shown(daemon):
 
 def wait_effect(daemon, wanted=True):
     """Returns what is shown of the check once it is in effect (or not any more); there is no event for it, so the status is asked."""
-    deadline = process.deadline_in(20)
+    deadline = process.deadline_in()
     while (shown(daemon) or {}).get("inEffect") is not wanted:
         process.remaining(deadline, f"{shown(daemon)}")
     return shown(daemon)
@@ -226,7 +226,7 @@ def test_while_it_lasts(lab):
         own = Checker(lab, "own")
         with own.socket(socket.AF_INET, TCP) as living:
             living.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
-            living.settimeout(10)
+            living.settimeout(process.PATIENCE)
             living.connect((topology.INTERNET4, PLAIN))
             turn(daemon, False)
             assert shown(daemon) is None
