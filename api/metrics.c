@@ -88,7 +88,7 @@ static void append_gate(struct text *text, json_object *status)
 	number(text, "gate_failing", member(gate, "blockFailure") != NULL);
 	family(text, "gate_healed_total", "counter", "How often the gate was touched by others and put back.");
 	number(text, "gate_healed_total", json_object_get_uint64(member(gate, "healed")));
-	family(text, "gate_blocked_packets", "gauge", "Packets that the standing gate has refused; a new gate counts anew.");
+	family(text, "gate_blocked_packets", "gauge", "Packets that the gate has refused, former gates of this daemon included.");
 	static const char *const directions[] = {"out", "in", "forward"};
 	for (size_t i = 0; i < ELEMENTSOF(directions); i++)
 		text_append(text, "holdfast_gate_blocked_packets{direction=\"%s\"} %llu\n", directions[i],

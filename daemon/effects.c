@@ -723,7 +723,8 @@ static void hello(struct manager *manager, size_t index, const struct worker_hel
 	struct tunnel_runtime *runtime = &manager->tunnels[index];
 	struct lifecycle_tunnel *tunnel = &manager->core.tunnels[index];
 	struct lifecycle_event event = {.tunnel = index, .now_usec = manager_now()};
-	if (hello->phase == WORKER_IDLE || tunnel->worker != WORKER_STATE_SPAWNED) {
+	bool old_news = hello->phase == WORKER_STOPPED && tunnel->attempt_usec > 0; /* that was decided, and the next attempt waits for it */
+	if (hello->phase == WORKER_IDLE || old_news || tunnel->worker != WORKER_STATE_SPAWNED) {
 		event.type = LIFECYCLE_WORKER_HELLO;
 		manager_run(manager, &event);
 		return;

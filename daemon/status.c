@@ -89,11 +89,12 @@ const char *status_protection(struct manager *manager)
 	return manager->report.kernel == GATE_TUNNEL ? "protected" : "blocking";
 }
 
+/* Where the kernel does not answer, what it said last stands; that it is out of order is told by who verifies the gate. */
 static json_object *blocked(struct manager *manager)
 {
-	struct gate_counters counters = {};
 	if (manager->report.kernel != GATE_OPEN)
-		(void)gate_read_counters(manager->gate, &counters);
+		(void)gate_read_counters(manager->gate);
+	const struct gate_counters counters = gate_counters(manager->gate);
 	json_object *object = json_object_new_object();
 	json_object_object_add(object, "out", json_object_new_uint64(counters.out));
 	json_object_object_add(object, "in", json_object_new_uint64(counters.in));

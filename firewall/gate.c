@@ -216,10 +216,6 @@ static int run(struct gate *gate, const char *text)
 
 static int run_replacing(struct gate *gate, const struct ruleset *set)
 {
-	_cleanup_readback_ struct readback seen = {};
-	int r = read_table(gate, &seen); /* for what the counters have counted until now */
-	if (r < 0)
-		return r;
 	_cleanup_text_ struct text text = TEXT_NULL;
 	ruleset_append_replacing(&text, set);
 	return run(gate, text.bytes);
@@ -298,6 +294,11 @@ static int commit_once(struct gate *gate, const struct ruleset *set, bool *repla
 	int r = readback_generation(gate->socket, &before);
 	if (r < 0)
 		return gate_fail(gate, r, "cannot ask for the ruleset's generation: %s", strerror(-r));
+	if (*replacing || !set->exists) { /* what the counters have counted until now goes with the table */
+		r = gate_read_counters(gate);
+		if (r < 0)
+			return r;
+	}
 	r = *replacing ? run_replacing(gate, set) : run_changing(gate, set);
 	if (r < 0 && !*replacing && wants_replacing(r)) {
 		*replacing = true;
@@ -395,18 +396,19 @@ int gate_verify(struct gate *gate)
 
 /* ---- the rest of the door ---- */
 
-int gate_read_counters(struct gate *gate, struct gate_counters *ret)
+int gate_read_counters(struct gate *gate)
 {
 	_cleanup_readback_ struct readback seen = {};
-	int r = read_by(readback_counters, gate, &seen);
-	if (r < 0)
-		return r;
-	*ret = (struct gate_counters){
+	return read_by(readback_counters, gate, &seen);
+}
+
+struct gate_counters gate_counters(const struct gate *gate)
+{
+	return (struct gate_counters){
 	        .out = gate->carried[COUNTER_OUT] + gate->counted[COUNTER_OUT],
 	        .in = gate->carried[COUNTER_IN] + gate->counted[COUNTER_IN],
 	        .forward = gate->carried[COUNTER_FORWARD] + gate->counted[COUNTER_FORWARD],
 	};
-	return 0;
 }
 
 int gate_commit_elements(struct gate *gate, struct elements *elements)

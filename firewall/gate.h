@@ -107,8 +107,7 @@ char *gate_render(const struct gate_plan *plan);
 struct gate;
 
 struct gate_counters {
-	uint64_t out, in, forward; /* packets rejected or dropped by the last rule, since the table was made; carried
-	                              over a heal */
+	uint64_t out, in, forward; /* packets rejected or dropped; those of former tables are carried over: it never falls */
 };
 
 /* What a foreign hand did to the table. */
@@ -177,7 +176,10 @@ int gate_remove_grant(struct gate *gate, const struct gate_grant *grant);
 /* Forgets what granted domains were resolved to. 0 also where no table stands. */
 int gate_flush_names(struct gate *gate);
 
-int gate_read_counters(struct gate *gate, struct gate_counters *ret);
+/* Asks the kernel what was counted. */
+int gate_read_counters(struct gate *gate);
+/* What was counted, as it was last read. */
+struct gate_counters gate_counters(const struct gate *gate);
 
 /*
  * Opens for DURATION (at most one hour) by set elements whose timeout the kernel itself keeps; 0 takes the release back

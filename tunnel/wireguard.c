@@ -33,6 +33,7 @@
 #define POLL_FIRST_USEC  (2 * USEC_PER_MSEC)
 #define POLL_SLOWER_USEC (100 * USEC_PER_MSEC)
 #define POLL_UP_USEC     USEC_PER_SEC
+#define MOVE_TOLD        5 /* times, a poll apart */
 
 /*
  * When an unanswered handshake is begun anew, counted from the first: replacing the peer is the way to send at once.
@@ -63,7 +64,7 @@ struct driver_session {
 	struct endpoint endpoint;
 	struct contact *contact;
 	bool ready, proceed;
-	bool moved; /* the host's addresses changed, and wireguard-go was not told yet */
+	unsigned moved; /* the host's addresses changed: how often wireguard-go is to be told still */
 	struct address_watch *addresses;
 	struct wireguard_client *client;
 	enum request request; /* that the client answers next */
@@ -78,7 +79,8 @@ struct driver_session {
 static void halt(struct driver_session *session)
 {
 	session->phase = IDLE;
-	session->ready = session->proceed = session->moved = false;
+	session->ready = session->proceed = false;
+	session->moved = 0;
 	contact_cancel(session->contact);
 	session->client = wireguard_client_free(session->client);
 	sd_event_source_set_enabled(session->poll, SD_EVENT_OFF);
@@ -218,24 +220,25 @@ static void consider(struct driver_session *session, const struct tunnel_traffic
 		session->poll_usec = MIN_OF(session->poll_usec * 3 / 2, POLL_SLOWER_USEC);
 	else
 		session->host.traffic(session->host.worker, traffic);
-	set_timer(session->poll, session->poll_usec);
+	set_timer(session->poll, session->moved == MOVE_TOLD ? 0 : session->poll_usec); /* it was asked when that was noticed */
 }
 
 /*
  * wireguard-go goes on sending from the address that its last answer came to, and what it takes for the sign that this one is gone (EINVAL)
- * is not what kernels say since 5.5 (ENETUNREACH): it would be silent until a handshake times out, 15 s.
+ * is not what kernels say since 5.5 (ENETUNREACH): it would be silent until a handshake times out, 15 s. It is told more than once: an answer
+ * that came to the former address and was read after the word takes it back there.
  */
 static void tell_of_move(struct driver_session *session)
 {
 	_cleanup_free_ char *text = wireguard_uapi_set_endpoints(make_device(session, false));
-	session->moved = false;
+	session->moved--;
 	ask(session, ASK_CHANGE, text);
 }
 
 static void on_addresses(void *userdata)
 {
 	struct driver_session *session = userdata;
-	session->moved = session->phase == UP && !session->kernel;
+	session->moved = session->phase == UP && !session->kernel ? MOVE_TOLD : 0;
 	if (session->moved && !wireguard_client_is_busy(session->client))
 		set_timer(session->poll, 0);
 }
@@ -320,7 +323,10 @@ static void client_answered(void *userdata, const struct wireguard_answer *answe
 		consider(session, &traffic);
 		break;
 	case ASK_CHANGE:
-		set_timer(session->poll, session->poll_usec);
+		if (session->moved > 0)
+			ask(session, ASK_STATUS, WIREGUARD_GET); /* its traffic is told as often as ever */
+		else
+			set_timer(session->poll, session->poll_usec);
 		break;
 	}
 }

@@ -9,6 +9,7 @@ from lab import topology
 from lab.daemon import ASK
 from lab.on_bus import NAME, ROOT, OnBus
 from lab.openvpn import CHALLENGE, CHALLENGED, PASSWORD, RESPONSE
+from lab.process import PATIENCE
 from test_openvpn import nothing_leaves
 
 QUESTION = {"name": "response", "text": CHALLENGE, "echo": True}
@@ -126,7 +127,7 @@ def answer_on_terminal(lab, daemon, question):
     os.write(near, RESPONSE.encode() + b"\n")
     while b"was told" not in shown:
         shown += os.read(near, 1000)
-    assert ctl.wait(20) == 0
+    assert ctl.wait(PATIENCE) == 0
     os.close(near)
     return shown.decode()
 

@@ -199,7 +199,7 @@ print(manager.Get("{NAME}.Manager", "Protection", dbus_interface="org.freedeskto
 objects = manager.GetManagedObjects(dbus_interface="org.freedesktop.DBus.ObjectManager")
 print(sorted(path for path in objects if path.endswith("/home")))
 tunnel = bus.get_object("{NAME}", "{ROOT}/tunnel/home")
-print([str(part) for part in tunnel.Start("20s", dbus_interface="{NAME}.Tunnel")])
+print([str(part) for part in tunnel.Start("60s", dbus_interface="{NAME}.Tunnel")])
 try:
     manager.SetMode("sideways", "", dbus_interface="{NAME}.KillSwitch")
 except dbus.DBusException as error:
@@ -211,7 +211,7 @@ def test_python_dbus(lab):
     """python3-dbus reads properties and objects, starts a tunnel, and gets errors by their names"""
     on_bus = OnBus(lab)
     on_bus.daemon.add_tunnel(lab.server().document())
-    done = lab.run(["/usr/bin/python3", "-c", PYTHON_DBUS, on_bus.bus.address], check=False, env=on_bus.environment, timeout=60)
+    done = lab.run(["/usr/bin/python3", "-c", PYTHON_DBUS, on_bus.bus.address], check=False, env=on_bus.environment, timeout=120)
     lines = done.stdout.splitlines()
     assert done.returncode == 0 and lines[0] == "off" and "tunnel/home" in lines[1], done
     assert lines[2] == "['1', 'connected']" and lines[3] == f"{NAME}.Error.BadRequest", done

@@ -199,10 +199,9 @@ def test_record_names_its_policy(lab):
 
 def reload(daemon):
     """SIGHUP, and until it was done."""
-    log = len(daemon.process.log())
+    before = daemon.process.log().count("reloading")
     daemon.process.send(signal.SIGHUP)
-    while "reloading" not in daemon.process.log()[log:]:
-        daemon.api.status()
+    daemon.process.wait_log("reloading", before + 1)
     return daemon.api.status()
 
 
@@ -267,7 +266,7 @@ def test_reload_keeps_what_was_given(lab):
 
 def test_reload_changes_nothing(lab):
     """a reload of the same policy leaves its growing delays as they were"""
-    delay = {"action": "restart", "delay": {"initial": "1ms", "factor": 100, "max": "1h"}}
+    delay = {"action": "restart", "delay": {"initial": "5ms", "factor": 100, "max": "1h"}}
     daemon, _ = lab.guarded(policy={"version": 1, "name": "slower", "stableAfter": "1h", "rules": [{"then": delay}]})
     write(daemon, "policy.json", daemon.api.get("/policy"))
     watch = daemon.api.watch()

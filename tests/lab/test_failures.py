@@ -14,10 +14,11 @@ Every error that a policy can decide on is reached by a row, or by the test that
 import os
 import re
 import signal
+import socket
 import time
 from dataclasses import dataclass
 
-from lab import frames, topology
+from lab import frames, process, topology
 from lab.daemon import RESTART_AT_ONCE, WAIT_LONG
 from lab.leaks import OPENVPN, SERVER, Endpoint, Leak
 from lab.logind import Logind
@@ -32,6 +33,7 @@ LINK = "hf-home"
 UNREACHABLE = "203.0.113.77"
 NAME = "nobody.example"
 MOVED4 = "10.1.0.33"  # the client's address after its uplink changed
+LATE = 50  # packets
 
 
 # Tunnels to begin with: each returns the client's program, the document, and what a row may need to make it fail.
@@ -140,6 +142,18 @@ def change_uplink(run):
     )
 
 
+def change_uplink_late(run):
+    """The same while the client has no time: what came to the former address it takes only afterwards."""
+    place = run.lab.capture.mark()
+    to_client(signal.SIGSTOP)(run)
+    with run.lab.net.server.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(LATE):
+            sock.sendto(b"late", (topology.INNER_CLIENT4, 9))
+    process.until(lambda: sum(frame.outgoing and frame.source_port == 51820 for frame in run.lab.capture.since(place)) >= LATE, "nothing came late")
+    change_uplink(run)
+    to_client(signal.SIGCONT)(run)
+
+
 def restart_server(run):
     run.server.kill()
     run.server.start()
@@ -177,18 +191,10 @@ def sleep_and_wake(run):
     """The host sleeps, its uplink goes and comes back, and it wakes: the client hears of none of it."""
     run.logind.sleeps(True)
     run.lab.ip("link", "set", "eth0", "down")
-    wait_for(lambda: not run.daemon.api.status()["network"]["available"], "the uplink is not seen gone")
+    process.until(lambda: not run.daemon.api.status()["network"]["available"], "the uplink is not seen gone")
     give_addresses_back(run.lab)
-    wait_for(lambda: run.daemon.api.status()["network"]["available"], "the uplink is not seen back")
+    process.until(lambda: run.daemon.api.status()["network"]["available"], "the uplink is not seen back")
     run.logind.sleeps(False)
-
-
-def wait_for(predicate, what):
-    """Polls what no event tells of."""
-    deadline = time.monotonic() + 20
-    while not predicate():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def nothing_counted(run):
@@ -318,7 +324,10 @@ RETURNS = [
     ),
 ]  # fmt: skip
 
-ROAMING = [Row("wireguard", "roaming uplink", "", wireguard, change_uplink, up=True, ready=in_use)]
+ROAMING = [
+    Row("wireguard", "roaming uplink", "", wireguard, change_uplink, up=True, ready=in_use),
+    Row("wireguard", "client that lags behind a roaming uplink", "", wireguard, change_uplink_late, up=True, ready=in_use),
+]
 
 ASLEEP = [
     Row("openvpn", "suspend and resume", "", openvpn, sleep_and_wake, up=True),

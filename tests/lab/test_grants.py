@@ -17,6 +17,7 @@ from lab.on_bus import NAME, ROOT, OnBus
 from lab.polkit import Double
 
 MARKS = 256  # of grants to processes, with the default fwmark
+LATE_PORT, RAW = 4477, 253  # a port that no flow has, and a protocol without ports
 HOSTS = ((topology.INTERNET4, topology.CLIENT4), (topology.INTERNET6, topology.CLIENT6))
 
 
@@ -646,28 +647,32 @@ def mark_of(daemon, name):
 
 def loose_sockets(maker):
     """Sockets that are neither bound nor connected: no list of the kernel's has them."""
-    kinds = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_RAW, 253))
+    kinds = ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 0), (socket.SOCK_RAW, RAW))
     families = ((topology.INTERNET4, socket.AF_INET), (topology.INTERNET6, socket.AF_INET6))
     return [(host, maker.socket(family, *kind)) for host, family in families for kind in kinds]
 
 
 def left_of(lab, sockets):
-    """Connects SOCKETS now and sends; what of it is seen on the uplink."""
+    """Connects SOCKETS now and sends; what of it is seen on the uplink. Other flows to the same hosts may be ending there."""
     place = lab.capture.mark()
     for host, sock in sockets:
         sock.setblocking(False)
         with contextlib.suppress(OSError):
-            sock.connect((host, 4477))
+            sock.connect((host, LATE_PORT))
         with contextlib.suppress(OSError):
             sock.send(b"late")
-    return [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination in dict(HOSTS)]
+    frames = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination in dict(HOSTS)]
+    return [frame for frame in frames if frame.destination_port == LATE_PORT or frame.protocol == RAW]
 
 
 def leave_when_granted(lab, maker, port=4400):
     """Flows of MAKER, and loose sockets; the control of left_of(): such sockets are seen on the uplink while MAKER is granted."""
     flows, loose = goes_by_uplink(lab, maker.socket, port), loose_sockets(maker)
-    frames = left_of(lab, loose_sockets(maker))
+    others = loose_sockets(maker)
+    frames = left_of(lab, others)
     assert len({(frame.destination, frame.protocol) for frame in frames}) == len(loose), frames
+    for _, sock in others:
+        sock.close()
     return flows, loose
 
 

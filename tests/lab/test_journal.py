@@ -91,12 +91,6 @@ def on_a_small_disk(lab):
     return daemon
 
 
-def wait_log(daemon, text):
-    """Until the daemon says TEXT; it is asked nothing meanwhile, which would wake it."""
-    while text not in daemon.process.log():
-        os.sched_yield()
-
-
 def test_full_disk(lab):
     """on a full disk decisions go on and the status says what is not recorded; with room again recording goes on by itself, nothing lost"""
     lab.leaks.prove()
@@ -112,7 +106,7 @@ def test_full_disk(lab):
     assert "full" in status["journal"] and "journal.db" in status["journal"], status
     assert "not recorded on disk" in daemon.ctl("status").stdout
     lab.run(["rm", f"{SMALL}/fill"])
-    wait_log(daemon, "recording again")
+    daemon.process.wait_log("recording again")  # it is asked nothing meanwhile, which would wake it
     assert daemon.api.status()["journal"] is None
     daemon.kill()
     daemon.start()
@@ -135,7 +129,7 @@ def test_read_only_disk(lab):
     lab.leaks.closed([SERVER])
     assert first > last, (first, last)
     lab.run(["mount", "-o", "remount,rw", SMALL])
-    wait_log(daemon, "recording again")
+    daemon.process.wait_log("recording again")
     kept = [row["id"] for row in daemon.api.get("/events?limit=1000")["events"]]
     assert first in kept and kept == sorted(set(kept)), kept
 

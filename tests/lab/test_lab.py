@@ -10,7 +10,7 @@ from lab import isolation, process, topology
 from lab.capture import Invalid
 from lab.granted import Flow
 from lab.leaks import SERVER, Leak, Unproven, of_the_kernel
-from lab.traffic import KINDS
+from lab.traffic import KINDS, recognise
 from test_grants import ordinary
 
 LIBRARY = os.path.dirname(os.path.dirname(isolation.__file__))
@@ -167,9 +167,10 @@ def test_short_gap_is_told(lab):
     close_by_hand(lab)
     lab.leaks.begin()
     generator = lab.generator()
-    lab.capture.barrier()
-    # Two transactions where one was needed: the mistake that a kill switch must not make.
+    place = lab.capture.mark()
+    # Two transactions where one was needed: the mistake that a kill switch must not make. The moment lasts until the generator had its turn.
     lab.run(["nft", "-f", "-"], input="delete table inet hand\n")
+    lab.capture.wait(lambda frame: not frame.outgoing and recognise(frame), place)
     close_by_hand(lab)
     lab.leaks.offered(generator.stop())
     must_raise(Leak, lab.leaks.verdict)

@@ -109,8 +109,8 @@ def test_custom_lan(lab):
     daemon.api.patch("/kill-switch", {"lan": {"custom": [{"network": network, "interface": "eth0"} for network in networks]}})
     place = lab.capture.mark()
     lab.offering.offer(LAN_KINDS)
-    lan = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination in (topology.LAN4, topology.LAN6)]
-    assert {frame.destination for frame in lan} == {topology.LAN4, topology.LAN6}, lan
+    for address in (topology.LAN4, topology.LAN6):
+        lab.capture.wait(lambda frame, address=address: not frame.outgoing and frame.destination == address, place)
     place = lab.capture.mark()
     lab.offering.offer([kind for kind in KINDS if kind not in LAN_KINDS])
     dns = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.destination_port in (53, 853)]
@@ -126,7 +126,7 @@ def test_resolver_on_the_lan(lab):
     with lab.net.client.entered():
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     query = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x07printer\x03lan\x00\x00\x01\x00\x01"
-    sock.settimeout(10)
+    sock.settimeout(process.PATIENCE)
 
     def ask():
         sock.sendto(query, (topology.LAN4, 53))

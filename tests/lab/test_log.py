@@ -17,7 +17,9 @@ class Journal:
 
     def __init__(self, lab):
         os.makedirs(os.path.dirname(JOURNAL), exist_ok=True)
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        lab.net.client.sysctl(**{"net/unix/max_dgram_qlen": 10000})  # as systemd has it: what is not read yet is not refused
+        with lab.net.client.entered():
+            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(JOURNAL)
         self.socket.settimeout(PATIENCE)
         self.entries = []

@@ -150,7 +150,7 @@ def test_goodbye(lab):
     daemon.add_tunnel(server.document(settings=server.settings(explicitExitNotify=1)))
     daemon.api.start()
     daemon.api.stop()
-    assert "exit message received by peer" in server.process.log(), server.process.log()
+    server.process.wait_log("exit message received by peer")
 
 
 def test_pushed_resolver(lab):

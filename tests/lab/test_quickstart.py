@@ -2,7 +2,6 @@
 """The two forms of ./quickstart; the one that guards a host has the client's namespaces for its host."""
 
 import os
-import select
 import signal
 import subprocess
 
@@ -34,9 +33,9 @@ def test_guards_a_host(lab):
         lab.net.client,
         environment=os.environ | {"SSH_CONNECTION": f"{topology.LAN4} 50000 {topology.CLIENT4} 22", "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nowhere"},
     )
-    while "Guarding." not in (text := host.log()):
-        assert host.alive(), text
-        select.select([], [], [], 0.05)
+    process.until(lambda: "Guarding." in host.log() or not host.alive(), host.log, 2 * process.PATIENCE)
+    text = host.log()
+    assert host.alive(), text
     for promise in ("What will change", "How to get out again", "holdfastctl release", "How to remove Holdfast", "rm -r /var/lib/holdfast", topology.LAN4):
         assert promise in text, (promise, text)
     second = lab.run([f"{TOP}/quickstart", "--yes", path, "--build", lab.build], check=False, stdin=subprocess.DEVNULL)

@@ -95,8 +95,9 @@ def test_daemon_and_worker_killed(lab):
     with nothing_leaves(lab):
         client, worker = daemon.client_pid(), daemon.worker_pid()
         daemon.kill()
-        for pid in (worker, client):
+        for pid in (client, worker):  # a client dies with its worker, and may be gone by then
             os.kill(pid, signal.SIGKILL)
+        for pid in (client, worker):
             process.wait_gone(pid)
         lab.leaks.offer()
         daemon.start()

@@ -132,7 +132,7 @@ def test_start_and_signals_on_the_bus(lab):
     on_bus.daemon.add_tunnel(lab.server().document())
     path = f"{ROOT}/tunnel/home"
     monitor = on_bus.monitor("--object-path", path)
-    on_bus.call(path, f"{NAME}.Tunnel", "Start", "s", "20s")
+    on_bus.call(path, f"{NAME}.Tunnel", "Start", "s", "60s")
     states = []
     while "connected" not in states:
         line = monitor.stdout.readline()
@@ -167,7 +167,7 @@ def test_stock_bus(lab):
     on_bus = OnBus(lab, stock=True)
     on_bus.daemon.policy(RESTART_AT_ONCE)
     on_bus.daemon.add_tunnel(lab.server().document())
-    assert on_bus.call(f"{ROOT}/tunnel/home", f"{NAME}.Tunnel", "Start", "s", "20s") == [True, "connected"]
+    assert on_bus.call(f"{ROOT}/tunnel/home", f"{NAME}.Tunnel", "Start", "s", "60s") == [True, "connected"]
 
 
 def test_gate_without_bus(lab):

@@ -212,7 +212,7 @@ def test_certificate_is_renewed(lab):
         os.rename(f"{reached.tls}2/{name}", f"{reached.tls}/{name}")
     second = kept_certificate(reached.tls)
     assert second != first
-    wait_for(daemon, "read again", 1)
+    daemon.process.wait_log("read again")
     assert served_certificate(reached) == second
     daemon.api.mode("always")
     line = stream.stdout.readline()
@@ -223,19 +223,11 @@ def test_certificate_is_renewed(lab):
     stream.wait()
     with open(f"{reached.tls}/server.key", "w", encoding="utf-8") as file:
         file.write("no key")
+    kept = daemon.process.log().count("the former certificate is kept")
     daemon.process.send(signal.SIGHUP)
-    wait_for(daemon, "the former certificate is kept", 1)
+    daemon.process.wait_log("the former certificate is kept", kept + 1)
     assert served_certificate(reached) == second
     assert reached.daemon.run("--check").returncode == 1
-
-
-def wait_for(daemon, words, times):
-    """Returns once the daemon's log has WORDS so often; each look at it is an answered request of its own."""
-    for _ in range(2000):
-        if daemon.process.log().count(words) >= times:
-            return
-        daemon.api.get("/events?limit=1")
-    raise AssertionError(f"“{words}” was not logged")
 
 
 def test_listeners_follow_the_file(lab):
@@ -248,7 +240,7 @@ def test_listeners_follow_the_file(lab):
         reached.write(api)
         before = daemon.process.log().count("reloading the documents")
         daemon.process.send(signal.SIGHUP)
-        wait_for(daemon, "reloading the documents", before + 1)
+        daemon.process.wait_log("reloading the documents", before + 1)
         daemon.api.status()
 
     reload(PLAIN)

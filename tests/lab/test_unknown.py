@@ -11,7 +11,7 @@ from lab import process, topology
 from lab.daemon import ASK as ASK_LONG, RESTART_AT_ONCE, Daemon
 from lab.leaks import SERVER
 
-ASK = {"version": 1, "name": "ask", "rules": [], "otherwise": {"action": "ask", "timeout": "3s", "onTimeout": {"action": "restart"}}}
+ASK = {"version": 1, "name": "ask", "rules": [], "otherwise": {"action": "ask", "timeout": "1h", "onTimeout": {"action": "restart"}}}
 TERMINATE = {"version": 1, "name": "terminate", "rules": [], "otherwise": {"action": "terminate"}}
 
 
@@ -136,7 +136,8 @@ def test_failed_start_harms_nobody(lab):
     assert (answer.status, answer.body.get("code")) == (503, "gateFailure"), answer
     assert daemon.api.tunnel()["wanted"] is True and daemon.api.status()["protection"] == "failing"
     let_go(owner)
-    daemon.wait_connected()
+    process.until(lambda: daemon.api.status()["protection"] == "protected", lambda: daemon.api.status())
+    assert daemon.api.tunnel()["state"] == "connected"
     lab.leaks.closed([SERVER])
 
 
@@ -234,6 +235,12 @@ def test_question_over_a_restart(lab):
     daemon.start()
     pending = daemon.api.tunnel()["pendingDecision"]
     assert pending["id"] == asked["decision"] and pending["waitsFor"] == "ask", pending
+    daemon.kill()
+    with open(f"{daemon.state_dir}/state.json") as file:
+        state = json.load(file)
+    state["tunnels"][0]["pending"]["deadlineUsec"] = 1  # brought forward: nothing need be waited for
+    rewrite(daemon, "state.json", json.dumps(state))
+    daemon.start()
     daemon.wait_connected()
     lab.leaks.closed([SERVER])
 
@@ -280,10 +287,9 @@ def test_reload_of_tunnels(lab):
         reload()
 
     def reload():
-        log = len(daemon.process.log())
+        before = daemon.process.log().count("reloading")
         daemon.process.send(signal.SIGHUP)
-        while "reloading" not in daemon.process.log()[log:]:
-            daemon.api.status()
+        daemon.process.wait_log("reloading", before + 1)
         daemon.api.status()
 
     put("7s")

@@ -182,7 +182,7 @@ int sandbox_uplink_count(struct sandbox_uplink *uplink, const char *payload, con
 	struct pollfd waiting = {.fd = uplink->capture_fd, .events = POLLIN};
 	uint8_t frame[2048];
 	int count = 0;
-	while (poll(&waiting, 1, 5000) == 1) {
+	while (poll(&waiting, 1, 60000) == 1) {
 		struct sockaddr_ll from;
 		socklen_t size = sizeof from;
 		ssize_t length = recvfrom(uplink->capture_fd, frame, sizeof frame, 0, (struct sockaddr *)&from, &size);

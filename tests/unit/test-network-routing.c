@@ -384,7 +384,7 @@ static void expect_in_tunnel(int tunnel, const char *payload)
 	char packet[2048];
 	struct pollfd waiting = {.fd = tunnel, .events = POLLIN};
 	bool seen = false;
-	while (!seen && poll(&waiting, 1, 1000) == 1) {
+	while (!seen && poll(&waiting, 1, 60000) == 1) {
 		ssize_t length = read(tunnel, packet, sizeof packet);
 		seen = length > 0 && memmem(packet, (size_t)length, payload, strlen(payload));
 	}
@@ -574,7 +574,7 @@ static void a_strict_rp_filter_does_not_cut_the_uplink_off(void)
 	apply(routing, &plan);
 	sandbox_run("nsenter --net=/proc/%d/fd/%d bash -c 'echo -n hello >/dev/udp/10.1.0.2/5000'", getpid(), uplink.namespace_fd);
 	struct pollfd waiting = {.fd = server, .events = POLLIN};
-	CU_ASSERT_EQUAL(poll(&waiting, 1, 5000), 1);
+	CU_ASSERT_EQUAL(poll(&waiting, 1, 60000), 1);
 	CU_ASSERT_EQUAL(recv(server, packet, sizeof packet, MSG_DONTWAIT), 5);
 	sandbox_uplink_done(&uplink);
 }

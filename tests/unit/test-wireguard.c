@@ -240,10 +240,10 @@ static void on_stopped(void *worker)
 /* Runs the loop until *COUNT is not 0, or USEC are over; returns how long that took. */
 static uint64_t await(const unsigned *count, uint64_t usec)
 {
-	uint64_t begin = now_usec();
-	while (*count == 0 && now_usec() - begin < usec)
-		sd_event_run(event, begin + usec - now_usec());
-	return now_usec() - begin;
+	uint64_t begin = now_usec(), took = 0;
+	for (; *count == 0 && took < usec; took = now_usec() - begin)
+		sd_event_run(event, usec - took);
+	return took;
 }
 
 static void forget(void)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Bridges of the client's with containers behind them, as engines make them: docker0, virbr0."""
 
-from . import isolation, topology
+from . import isolation, process, topology
 from .namespace import Namespace
 
 isolation.require()
@@ -24,6 +24,7 @@ class Bridge:
             ],
         )
         self.boxes = [self._box(index) for index in range(boxes)]
+        process.until(lambda: topology.forwards(lab.net.client, name), f"{name} does not forward")
 
     def addresses(self, index=0):
         """(IPv4, IPv6) of the container INDEX."""

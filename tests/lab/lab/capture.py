@@ -34,8 +34,9 @@ class Capture:
     """Frames on INTERFACE of the namespace FAR; markers leave by `eth0` of the namespace NEAR."""
 
     def __init__(self, far, interface, near):
-        self.near = near
         self.frames = []
+        with near.entered():
+            self._sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # kept: the kernel takes its time to close such a socket
         with far.entered():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
             self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
@@ -50,15 +51,12 @@ class Capture:
         wanted = set()
         everywhere = os.sched_getaffinity(0)
         try:
-            with self.near.entered():
-                sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-            with sender:
-                for processor in everywhere:
-                    os.sched_setaffinity(0, {processor})
-                    self._marker += 1
-                    header = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x01" + struct.pack("!HQ", frames.ETH_MARKER, self._marker)
-                    sender.sendto(header.ljust(60, b"\0"), ("eth0", frames.ETH_MARKER))
-                    wanted.add(self._marker)
+            for processor in everywhere:
+                os.sched_setaffinity(0, {processor})
+                self._marker += 1
+                header = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x01" + struct.pack("!HQ", frames.ETH_MARKER, self._marker)
+                self._sender.sendto(header.ljust(60, b"\0"), ("eth0", frames.ETH_MARKER))
+                wanted.add(self._marker)
         except OSError:
             wanted = set()  # the uplink is down or gone: nothing is on its way either
         finally:
@@ -126,3 +124,4 @@ class Capture:
 
     def close(self):
         self.socket.close()
+        self._sender.close()

@@ -127,17 +127,20 @@ def sign_in_page(lab, signed_in=lambda: False):
     with lab.net.internet.entered():
         listener = socket.create_server((topology.INTERNET4, 80))
 
+    def answer(peer):
+        with peer, contextlib.suppress(OSError):
+            peer.recv(4096)
+            body = b"yes" if signed_in() else b"please sign in"
+            peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
     def serve():
         while True:
             try:
                 peer, _ = listener.accept()
             except OSError:
                 return
-            body = b"yes" if signed_in() else b"please sign in"
-            with peer, contextlib.suppress(OSError):
-                peer.settimeout(1)  # one that says nothing, or was cut off, does not keep the others waiting
-                peer.recv(4096)
-                peer.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            # One that says nothing, or was cut off, does not keep the others waiting.
+            threading.Thread(target=answer, args=(peer,), daemon=True).start()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()

@@ -34,6 +34,14 @@ def remaining(deadline, what):
     return left
 
 
+def until(predicate, what, timeout=PATIENCE):
+    """Polls what nobody announces until PREDICATE holds. WHAT: what did not come, or a function that says it then."""
+    deadline = deadline_in(timeout)
+    while not predicate():
+        remaining(deadline, what() if callable(what) else what)
+        time.sleep(0.01)
+
+
 class Process:
     """COMMAND in NAMESPACE (network and mounts), in the cgroup of that name below the lab's, its output in NAME.log."""
 
@@ -61,6 +69,10 @@ class Process:
         """What it printed so far."""
         with open(self.log_path, errors="replace") as file:
             return file.read()
+
+    def wait_log(self, text, times=1):
+        """Returns once it has printed TEXT so often."""
+        until(lambda: self.log().count(text) >= times, lambda: f"{self.name} did not say: {text}\n{self.log()[-3000:]}")
 
     def alive(self):
         return self.popen.poll() is None

@@ -9,6 +9,7 @@ all of it with IPv4 and IPv6. The far side of the client's uplink is the router'
 What is behind a tunnel (10.9.0.0/24, fd09::/64; a second one's: 10.8.0.0/24, fd08::/64) is routed back to the server, so that clients of the tunnel reach the internet.
 """
 
+import itertools
 import json
 import os
 import socket
@@ -83,10 +84,11 @@ def _has_own_address(namespace, given):
     return False
 
 
-def _forwards(namespace):
-    """Whether every port of the bridge does."""
-    ports = json.loads(subprocess.run(["bridge", "-n", namespace.name, "-j", "link"], capture_output=True, check=True).stdout)
-    return len(ports) > 1 and all(port["state"] == "forwarding" for port in ports)
+def forwards(namespace, bridge):
+    """Whether every port of BRIDGE does."""
+    links = json.loads(subprocess.run(["bridge", "-n", namespace.name, "-j", "link"], capture_output=True, check=True).stdout)
+    ports = [link for link in links if link.get("master") == bridge]
+    return len(ports) > 0 and all(port["state"] == "forwarding" for port in ports)
 
 
 class Topology:
@@ -115,6 +117,8 @@ class Topology:
         batch(self.router, _ROUTER)
         for name, namespace in hosts.items():
             batch(namespace, self._host(name))
+            self._remember_neighbours(namespace, "eth0")
+        self._remember_neighbours(self.router, "br0", "server0", "internet0")
         self._settle(hosts)
         self.client.isolate_mounts(self._client_mounts)
         self.build_seconds = time.monotonic() - begun
@@ -130,11 +134,17 @@ class Topology:
             if gateway:
                 yield f"route add default via {gateway}"
 
+    @staticmethod
+    def _remember_neighbours(namespace, *links):
+        """Who answered once is asked no more: a packet that waits for that leaves some time later, whatever a gate lets by then."""
+        for link, family in itertools.product(links, ("ipv4", "ipv6")):
+            namespace.sysctl(**{f"net/{family}/neigh/{link}/base_reachable_time_ms": 3600000})
+
     def _settle(self, hosts):
         """Returns once all that follows from links that are up has followed. A worker of the kernel's sees to that some time later: the
         bridge's ports forward, and every link gets an address of its own. Packets, and tests, that come before would be at its mercy."""
         deadline = process.deadline_in()
-        while not (all(_has_own_address(host, _HOSTS[name]) for name, host in hosts.items()) and _forwards(self.router)):
+        while not (all(_has_own_address(host, _HOSTS[name]) for name, host in hosts.items()) and forwards(self.router, "br0")):
             process.remaining(deadline, "the links of the lab are not ready")
 
     @staticmethod
