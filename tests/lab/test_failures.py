@@ -17,7 +17,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from lab import frames, topology
+from lab import frames, process, topology
 from lab.daemon import RESTART_AT_ONCE, WAIT_LONG
 from lab.leaks import OPENVPN, SERVER, Endpoint, Leak
 from lab.logind import Logind
@@ -185,7 +185,7 @@ def sleep_and_wake(run):
 
 def wait_for(predicate, what):
     """Polls what no event tells of."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + process.PATIENCE
     while not predicate():
         assert time.monotonic() < deadline, what
         time.sleep(0.02)
