@@ -23,6 +23,7 @@
 #include "daemon/operations.h"
 #include "util/macro.h"
 #include "util/text.h"
+#include "util/timestamp.h"
 
 struct connection;
 struct request;
@@ -100,18 +101,11 @@ struct request {
 	struct stream *stream;
 };
 
-static inline uint64_t now_usec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* When the loop last woke (CLOCK_MONOTONIC): for deadlines of seconds near enough, and without asking the clock for each. */
 static inline uint64_t woken_usec(const struct api_server *server)
 {
 	uint64_t now;
-	return sd_event_now(server->event, CLOCK_MONOTONIC, &now) < 0 ? now_usec() : now;
+	return sd_event_now(server->event, CLOCK_MONOTONIC, &now) < 0 ? clock_usec(CLOCK_MONOTONIC) : now;
 }
 
 /* server.c */

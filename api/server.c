@@ -190,7 +190,7 @@ static _printf_(2, 0) void on_log(void *userdata, const char *format, va_list ar
 static void end_late(struct api_server *server)
 {
 	struct connection *connection;
-	uint64_t now = now_usec();
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
 	TAILQ_FOREACH(connection, &server->connections, entry)
 	if (connection->deadline_usec <= now && !connection->suspended)
 		connection_end(connection, "it took too long");
@@ -248,7 +248,7 @@ static uint64_t next_time(struct api_server *server)
 	MHD_UNSIGNED_LONG_LONG msec;
 	uint64_t next = USEC_INFINITY;
 	if (MHD_get_timeout(server->daemon, &msec) == MHD_YES)
-		next = now_usec() + msec * USEC_PER_MSEC;
+		next = clock_usec(CLOCK_MONOTONIC) + msec * USEC_PER_MSEC;
 	TAILQ_FOREACH(connection, &server->connections, entry)
 	next = MIN_OF(next, connection->deadline_usec);
 	return next;

@@ -122,7 +122,7 @@ static void on_event(json_object *event, uint64_t id, void *userdata)
 static void heartbeat_arm(struct stream *stream)
 {
 	uint64_t interval = stream->connection->server->options.heartbeat_usec;
-	sd_event_source_set_time(stream->heartbeat, now_usec() + interval);
+	sd_event_source_set_time(stream->heartbeat, clock_usec(CLOCK_MONOTONIC) + interval);
 	sd_event_source_set_enabled(stream->heartbeat, SD_EVENT_ONESHOT);
 }
 

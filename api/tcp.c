@@ -42,7 +42,7 @@ static const char *peer_text(int fd, char buffer[IP_TEXT_MAX])
 /* Guessing 256 bits is hopeless however fast; this keeps a stream of guesses from costing answers and lines of the log. */
 static bool may_be_answered(struct api_server *server)
 {
-	uint64_t now = now_usec(), full = WRONG_TOKENS_MAX * WRONG_TOKEN_USEC;
+	uint64_t now = clock_usec(CLOCK_MONOTONIC), full = WRONG_TOKENS_MAX * WRONG_TOKEN_USEC;
 	uint64_t begun = MAX_OF(server->wrong_tokens_usec, now > full ? now - full : 0);
 	if (begun + WRONG_TOKEN_USEC > now)
 		return false;

@@ -174,3 +174,5 @@ const char *member_text(json_object *object, const char *pointer);
 json_object *member(json_object *object, const char *pointer);
 /* Elements of the array NAME in OBJECT, or of OBJECT if it is the array. NULL: neither. Borrowed. */
 json_object *member_list(json_object *object, const char *name);
+/* The tunnel ID of a status. NULL: there is none. Borrowed. */
+json_object *find_tunnel(json_object *status, const char *id);

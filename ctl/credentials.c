@@ -74,17 +74,6 @@ static void append_json_string(struct text *text, const char *string)
 	text_append(text, "\"");
 }
 
-static json_object *find_tunnel(json_object *status, const char *id)
-{
-	json_object *tunnels = member_list(member(status, "/tunnels"), "tunnels");
-	for (size_t i = 0; tunnels && i < json_object_array_length(tunnels); i++) {
-		json_object *tunnel = json_object_array_get_idx(tunnels, i);
-		if (strcmp(member_text(tunnel, "/id"), id) == 0)
-			return tunnel;
-	}
-	return NULL;
-}
-
 /* Room for all of it beforehand, so that growing leaves nothing behind. */
 static bool make_body(json_object *tunnel, struct text *body)
 {

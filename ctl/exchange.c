@@ -71,6 +71,17 @@ json_object *member_list(json_object *object, const char *name)
 	return json_object_is_type(list, json_type_array) ? list : NULL;
 }
 
+json_object *find_tunnel(json_object *status, const char *id)
+{
+	json_object *tunnels = member_list(member(status, "/tunnels"), "tunnels");
+	for (size_t i = 0; tunnels && i < json_object_array_length(tunnels); i++) {
+		json_object *tunnel = json_object_array_get_idx(tunnels, i);
+		if (strcmp(member_text(tunnel, "/id"), id) == 0)
+			return tunnel;
+	}
+	return NULL;
+}
+
 char *tunnel_url(const char *id, const char *rest)
 {
 	_cleanup_free_ char *escaped = client_escape(id);

@@ -54,17 +54,6 @@ static bool show_progress(json_object *event, void *userdata)
 	return true;
 }
 
-static json_object *find_tunnel(json_object *status, const char *id)
-{
-	json_object *tunnels = member_list(member(status, "/tunnels"), "tunnels");
-	for (size_t i = 0; tunnels && i < json_object_array_length(tunnels); i++) {
-		json_object *tunnel = json_object_array_get_idx(tunnels, i);
-		if (strcmp(member_text(tunnel, "/id"), id) == 0)
-			return tunnel;
-	}
-	return NULL;
-}
-
 /* Says why the tunnel ID is STATE and not WANTED, and how to go on. */
 static int complain_of_state(json_object *status, const char *id, const char *state, const char *wanted)
 {

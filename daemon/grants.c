@@ -11,6 +11,7 @@
 #include "network/cgroup.h"
 #include "network/socket-mark.h"
 #include "util/text.h"
+#include "util/timestamp.h"
 
 #define RUN_TIME_MAX 1024 /* grants made at run time */
 
@@ -80,12 +81,10 @@ void grant_set_detail(struct grant *grant, char *words)
 
 static uint64_t monotonic(uint64_t boottime_usec)
 {
-	struct timespec now;
 	uint64_t boottime = manager_now();
 	if (boottime_usec == USEC_INFINITY)
 		return USEC_INFINITY;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	uint64_t at = (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+	uint64_t at = clock_usec(CLOCK_MONOTONIC);
 	return boottime_usec > boottime ? at + boottime_usec - boottime : at;
 }
 

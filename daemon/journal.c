@@ -86,13 +86,6 @@ struct journal {
 	uint64_t retry_at_usec; /* CLOCK_MONOTONIC; 0: no failure */
 };
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 static struct record *record_of(struct journal *journal, uint64_t id)
 {
 	return &journal->ring[id % JOURNAL_MEMORY];
@@ -107,7 +100,7 @@ static uint64_t first_in_memory(const struct journal *journal)
 static void fail(struct journal *journal, const char *what, const char *why)
 {
 	_cleanup_free_ char *failure = text_format("%s: %s: %s", journal->path, what, why);
-	journal->retry_at_usec = now_usec() + journal->limits.retry_usec;
+	journal->retry_at_usec = clock_usec(CLOCK_MONOTONIC) + journal->limits.retry_usec;
 	if (!journal->failure || strcmp(journal->failure, failure) != 0)
 		log_warning("journal: events live in memory alone: %s", failure);
 	free(journal->failure);
@@ -385,7 +378,7 @@ void journal_flush(struct journal *journal)
 		return;
 	bool reserved = ids_reserve(journal); /* first, and also while the database fails: ids go on being given out */
 	int error = errno;
-	if (journal->failure && now_usec() < journal->retry_at_usec)
+	if (journal->failure && clock_usec(CLOCK_MONOTONIC) < journal->retry_at_usec)
 		return;
 	if (!journal->database && !database_open(journal))
 		return;
@@ -524,7 +517,7 @@ const char *journal_failure(const struct journal *journal)
 
 uint64_t journal_retry_in(const struct journal *journal)
 {
-	uint64_t now = now_usec();
+	uint64_t now = clock_usec(CLOCK_MONOTONIC);
 	if (!journal->failure)
 		return UINT64_MAX;
 	return journal->retry_at_usec > now ? journal->retry_at_usec - now : 0;

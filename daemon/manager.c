@@ -29,21 +29,14 @@
 
 #define WORKER_USER "holdfast-worker"
 
-static uint64_t read_clock(clockid_t clock)
-{
-	struct timespec now;
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 uint64_t manager_now(void)
 {
-	return read_clock(CLOCK_BOOTTIME);
+	return clock_usec(CLOCK_BOOTTIME);
 }
 
 uint64_t manager_realtime(void)
 {
-	return read_clock(CLOCK_REALTIME);
+	return clock_usec(CLOCK_REALTIME);
 }
 
 int manager_arm_timer(struct manager *manager, sd_event_source **source, uint64_t at, sd_event_time_handler_t handler)

@@ -28,6 +28,7 @@
 #include "firewall/gate-private.h"
 #include "firewall/render.h"
 #include "util/text.h"
+#include "util/timestamp.h"
 
 #define COMMIT_ATTEMPTS    8                  /* others may commit between ours and its reading */
 #define READ_ATTEMPTS      64                 /* a reading takes a fraction of a millisecond */
@@ -43,9 +44,7 @@ DEFINE_STRING_TABLE(gate_state, enum gate_state, state_names);
 
 uint64_t monotonic_usec(void)
 {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+	return clock_usec(CLOCK_MONOTONIC);
 }
 
 static void forget_error(struct gate *gate)

@@ -15,6 +15,7 @@
 #include "network/link.h"
 #include "network/resolver-backend.h"
 #include "util/macro.h"
+#include "util/timestamp.h"
 
 #define SERVICE	  "org.freedesktop.resolve1"
 #define OBJECT	  "/org/freedesktop/resolve1"
@@ -33,21 +34,14 @@ static void reply_unrefp(sd_bus_message **message)
 }
 #define _cleanup_reply_ _cleanup_(reply_unrefp)
 
-static uint64_t now_usec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* Until the bus has said hello. A call would wait for that as well, but for as long as the bus likes. */
 static int wait_until_ready(sd_bus *bus)
 {
-	uint64_t end = now_usec() + CALL_USEC, now;
+	uint64_t end = clock_usec(CLOCK_MONOTONIC) + CALL_USEC, now;
 	int r = 0;
 	while (r >= 0 && sd_bus_is_ready(bus) == 0) {
 		r = sd_bus_process(bus, NULL);
-		now = now_usec();
+		now = clock_usec(CLOCK_MONOTONIC);
 		if (now >= end)
 			return -ETIMEDOUT;
 		if (r == 0)

@@ -24,6 +24,7 @@
 #include "network/cgroup-program.h"
 #include "util/macro.h"
 #include "util/text.h"
+#include "util/timestamp.h"
 
 #define KILL_WAIT_MS 1000
 
@@ -222,21 +223,14 @@ int socket_mark_cgroup(const char *name, uint32_t mark, int *ret_fd)
 	return 0;
 }
 
-static uint64_t now_msec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Waits until cgroup.events says that nobody lives here; the kernel announces a change of it by POLLPRI. */
 static int wait_until_empty(int cgroup)
 {
 	_cleanup_close_ int events = openat(cgroup, "cgroup.events", O_RDONLY | O_CLOEXEC);
-	uint64_t start = now_msec(), spent = 0;
+	uint64_t start = clock_usec(CLOCK_MONOTONIC) / USEC_PER_MSEC, spent = 0;
 	if (events < 0)
 		return -errno;
-	for (; spent < KILL_WAIT_MS; spent = now_msec() - start) {
+	for (; spent < KILL_WAIT_MS; spent = clock_usec(CLOCK_MONOTONIC) / USEC_PER_MSEC - start) {
 		char text[128] = "";
 		if (pread(events, text, sizeof text - 1, 0) < 0)
 			return -errno;

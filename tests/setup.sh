@@ -163,7 +163,9 @@ step() {
 }
 
 # build DIR CONFIGURE-ARGUMENT…: generates, configures and makes in DIR; what is up to date stays.
-build() {
+build() { configure_in "$@" && make_in "$1" all; }
+
+configure_in() { # DIR CONFIGURE-ARGUMENT…
 	local directory=$1 arguments
 	shift
 	arguments="$*"
@@ -178,8 +180,9 @@ build() {
 		make -C "$directory" -s clean >/dev/null 2>&1 || :
 		printf '%s\n' "$arguments" >"$directory/.arguments"
 	fi
-	step "Building in $directory" make -C "$directory" -s -j"$(nproc)"
 }
+
+make_in() { step "Building in $1" make -C "$1" -s -j"$(nproc)" "$2"; } # DIR GOAL
 
 in_directory() {
 	cd "$1" || return

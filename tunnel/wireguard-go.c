@@ -14,6 +14,7 @@
 
 #include "tunnel/process.h"
 #include "util/macro.h"
+#include "util/timestamp.h"
 
 #define PROBE_MSEC 2000
 
@@ -39,21 +40,14 @@ struct wireguard_go wireguard_go_from_version(const char *text)
 	return program;
 }
 
-static uint64_t now_msec(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Reads FD to its end into BUFFER. */
 static int read_output(int fd, char *buffer, size_t size)
 {
-	uint64_t end = now_msec() + PROBE_MSEC;
+	uint64_t end = clock_usec(CLOCK_MONOTONIC) / USEC_PER_MSEC + PROBE_MSEC;
 	size_t length = 0;
 	for (;;) {
 		struct pollfd poller = {.fd = fd, .events = POLLIN};
-		uint64_t now = now_msec();
+		uint64_t now = clock_usec(CLOCK_MONOTONIC) / USEC_PER_MSEC;
 		if (now >= end || poll(&poller, 1, (int)(end - now)) <= 0)
 			return -ETIMEDOUT;
 		ssize_t count = read(fd, buffer + length, size - 1 - length);

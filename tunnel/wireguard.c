@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The `wireguard` driver. With the kernel's WireGuard the daemon has the link (wireguard-kernel.c), and this session asks it
- * for what is to be done and watches for the handshake; else it runs wireguard-go on the tun and the control socket that
- * it was handed.
+ * The `wireguard` driver. With the kernel's WireGuard the daemon has the link (wireguard-kernel.c), and this session
+ * asks it for what is to be done and watches for the handshake; else it runs wireguard-go on the tun and the control
+ * socket that it was handed.
  *
  * A session goes through its phases in one direction, and halt() leads back to IDLE from each: RESOLVING (where the
  * endpoint is a name), PREPARING (the client starts, and at the same time the daemon opens the gate), CONFIGURING,
- * HANDSHAKING, UP. WireGuard tells no event: what
- * is known is asked for, often at first and then once a second. Any handshake there is is newer than this start:
- * wireguard-go is always a new process, and the kernel's peers are always new ones.
+ * HANDSHAKING, UP. WireGuard tells no event: what is known is asked for, often at first and then once a second. Any
+ * handshake there is is newer than this start: wireguard-go is always a new process, and the kernel's peers are always
+ * new ones.
  */
 
 #include <errno.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "tunnel/address-watch.h"
 #include "tunnel/contact.h"
 #include "tunnel/driver.h"
+#include "tunnel/kernel-notices.h"
 #include "tunnel/wireguard-client.h"
 #include "tunnel/wireguard-go.h"
 #include "tunnel/wireguard-kernel.h"
@@ -65,7 +66,7 @@ struct driver_session {
 	struct contact *contact;
 	bool ready, proceed;
 	unsigned moved; /* the host's addresses changed: how often wireguard-go is to be told still */
-	struct address_watch *addresses;
+	struct kernel_notices *addresses; /* the host's: a client that sends from one that is gone is to be told */
 	struct wireguard_client *client;
 	enum request request; /* that the client answers next */
 	uint64_t poll_usec;
@@ -423,7 +424,7 @@ static void wireguard_stop(struct driver_session *session)
 static void wireguard_close(struct driver_session *session)
 {
 	contact_free(session->contact);
-	address_watch_free(session->addresses);
+	kernel_notices_free(session->addresses);
 	wireguard_client_free(session->client);
 	sd_event_source_disable_unref(session->poll);
 	sd_event_source_disable_unref(session->deadline);
@@ -474,7 +475,8 @@ static int wireguard_open(const struct driver_host *host, const struct worker_st
 	if (r >= 0)
 		r = sd_event_add_time(host->event, &session->deadline, CLOCK_MONOTONIC, 0, 1000, on_deadline, session);
 	if (r >= 0)
-		r = address_watch_new(&session->addresses, host->event, on_addresses, session);
+		r = kernel_notices_new(&session->addresses, host->event, RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR,
+		        on_addresses, session);
 	if (r < 0) {
 		wireguard_close(session);
 		return r;

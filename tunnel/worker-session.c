@@ -27,6 +27,7 @@
 #include "util/fields.h"
 #include "util/log.h"
 #include "util/text.h"
+#include "util/timestamp.h"
 
 #define RETRY_FIRST_USEC (5 * USEC_PER_MSEC)
 #define RETRY_LAST_USEC  USEC_PER_SEC
@@ -58,13 +59,6 @@ struct worker_session {
 	bool finished; /* and is reached: nothing but `stopped` is left to tell */
 };
 
-static uint64_t now_usec(clockid_t clock)
-{
-	struct timespec now;
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* Connection */
 
 static void disconnect(struct worker_session *session)
@@ -76,7 +70,7 @@ static void disconnect(struct worker_session *session)
 		sd_event_exit(session->event, 0);
 		return;
 	}
-	session->alone_usec = now_usec(CLOCK_MONOTONIC);
+	session->alone_usec = clock_usec(CLOCK_MONOTONIC);
 	session->retry_usec = RETRY_FIRST_USEC;
 	sd_event_source_set_time_relative(session->retry, RETRY_FIRST_USEC);
 	sd_event_source_set_enabled(session->retry, SD_EVENT_ONESHOT);
@@ -97,7 +91,7 @@ static void tell(struct worker_session *session, const struct worker_message *me
 {
 	if (session->fd < 0)
 		return;
-	session->sent_usec = now_usec(CLOCK_MONOTONIC);
+	session->sent_usec = clock_usec(CLOCK_MONOTONIC);
 	if (packet_queue_push(&session->queue, worker_message_encode(message), NULL, 0) < 0)
 		disconnect(session); /* the daemon does not read: the next one gets a hello */
 	else
@@ -143,7 +137,7 @@ static void host_up(void *worker, const struct tunnel_network *network)
 	set_phase(session, WORKER_UP);
 	session->state.network = *network;
 	session->state.endpoint = network->endpoint;
-	session->state.up_since_usec = now_usec(CLOCK_BOOTTIME);
+	session->state.up_since_usec = clock_usec(CLOCK_BOOTTIME);
 	tell(session, &(struct worker_message){
 	                      .type = WORKER_MESSAGE_UP, .attempt = session->state.attempt, .network = *network});
 }
@@ -447,7 +441,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 		tell(session, &(struct worker_message){.type = WORKER_MESSAGE_HELLO, .hello = session->state});
 		return 0;
 	}
-	if (!session->driver_session && now_usec(CLOCK_MONOTONIC) - session->alone_usec > ORPHAN_USEC) {
+	if (!session->driver_session && clock_usec(CLOCK_MONOTONIC) - session->alone_usec > ORPHAN_USEC) {
 		sd_event_exit(session->event, 0);
 		return 0;
 	}
@@ -473,7 +467,7 @@ static int on_folder(sd_event_source *source, int fd, uint32_t events, void *use
 static int on_heartbeat(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct worker_session *session = userdata;
-	if (session->fd >= 0 && now_usec(CLOCK_MONOTONIC) - session->sent_usec >= WORKER_HEARTBEAT_USEC / 2)
+	if (session->fd >= 0 && clock_usec(CLOCK_MONOTONIC) - session->sent_usec >= WORKER_HEARTBEAT_USEC / 2)
 		tell_traffic(session);
 	sd_event_source_set_time_relative(source, WORKER_HEARTBEAT_USEC / 2);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -527,7 +521,7 @@ int worker_session_new(
 	        .tun_fd = -1,
 	        .control_fd = -1,
 	        .retry_usec = RETRY_FIRST_USEC,
-	        .alone_usec = now_usec(CLOCK_MONOTONIC),
+	        .alone_usec = clock_usec(CLOCK_MONOTONIC),
 	        .host =
 	                {
 	                        .event = event,

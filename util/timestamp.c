@@ -125,3 +125,10 @@ const char *timestamp_format(char buffer[TIMESTAMP_TEXT_MAX], uint64_t usec)
 	snprintf(buffer + length, TIMESTAMP_TEXT_MAX - length, ".%03uZ", (unsigned)(usec / USEC_PER_MSEC % 1000));
 	return buffer;
 }
+
+uint64_t clock_usec(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Points in time as RFC 3339 (section 5.6) writes them: 2026-11-22T15:20:00Z, 2026-11-22T16:20:00.250+01:00. */
+/* Clocks, and points in time as RFC 3339 (section 5.6) writes them: 2026-11-22T15:20:00Z, 2026-11-22T16:20:00.250+01:00. */
 
 #include <stdint.h>
+#include <time.h>
 
 #define TIMESTAMP_TEXT_MAX 32
 
@@ -18,6 +19,9 @@ int timestamp_parse(const char *text, uint64_t *ret_usec);
  * 0 Monday … 6 Sunday. -1 and -1 where that is not known.
  */
 void timestamp_local(uint64_t usec, int *ret_minute, int *ret_day);
+
+/* What CLOCK shows, in microseconds. */
+uint64_t clock_usec(clockid_t clock);
 
 /* In UTC, to the millisecond: "2026-11-22T15:20:00.250Z". Returns BUFFER, which is empty for a time beyond the year 9999. */
 const char *timestamp_format(char buffer[TIMESTAMP_TEXT_MAX], uint64_t usec);

@@ -406,14 +406,20 @@ def tell(run, row, generator, seen, seconds):
         raise leak
 
 
-def judge(lab, row):
-    """One row: begun, provoked, waited for, and told."""
-    run = begin(lab, row, WAIT_LONG)
+def provoke(lab, row, policy):
+    """The row's run, what hears of it, the traffic that is offered meanwhile, and when it was provoked."""
+    run = begin(lab, row, policy)
     watch = run.daemon.api.watch()
     lab.leaks.begin()
     generator = lab.generator()
     begun = time.monotonic()
     row.provoke(run)
+    return run, watch, generator, begun
+
+
+def judge(lab, row):
+    """One row: begun, provoked, waited for, and told."""
+    run, watch, generator, begun = provoke(lab, row, WAIT_LONG)
     stop = watch.wait(kind="willStop")
     seconds = time.monotonic() - begun
     watch.wait_state("waiting")
@@ -425,12 +431,7 @@ def judge(lab, row):
 
 def judge_return(lab, row):
     """One row whose failure passes: provoked, waited for, mended, and the tunnel carries again, by the policy's restart alone."""
-    run = begin(lab, row, RESTART_AT_ONCE)
-    watch = run.daemon.api.watch()
-    lab.leaks.begin()
-    generator = lab.generator()
-    begun = time.monotonic()
-    row.provoke(run)
+    run, watch, generator, begun = provoke(lab, row, RESTART_AT_ONCE)
     stop = watch.wait(kind="willStop")
     seconds = time.monotonic() - begun
     if row.mend:
@@ -447,11 +448,7 @@ def judge_return(lab, row):
 
 def judge_roaming(lab, row):
     """A row that is no failure: the tunnel stays connected, and carries on."""
-    run = begin(lab, row, RESTART_AT_ONCE)
-    lab.leaks.begin()
-    generator = lab.generator()
-    begun = time.monotonic()
-    row.provoke(run)
+    run, _, generator, begun = provoke(lab, row, RESTART_AT_ONCE)
     lab.ping(topology.INTERNET4)
     seconds = time.monotonic() - begun
     tell(run, row, generator, "", seconds)
@@ -464,17 +461,11 @@ def judge_roaming(lab, row):
 
 def judge_asleep(lab, row):
     """The host slept: the tunnel is connected still, or again, nothing was counted, and the event `resumed` was judged."""
-    run = begin(lab, row, RESTART_AT_ONCE)
-    watch = run.daemon.api.watch()
-    lab.leaks.begin()
-    generator = lab.generator()
-    begun = time.monotonic()
-    row.provoke(run)
+    run, _, generator, begun = provoke(lab, row, RESTART_AT_ONCE)
     run.daemon.wait_connected()
     lab.ping(topology.INTERNET4)
     tell(run, row, generator, "", time.monotonic() - begun)
     nothing_counted(run)
-    watch.close()
     stops = [event for event in run.daemon.api.all_events() if event["kind"] == "willStop"]
     assert not stops, stops
 

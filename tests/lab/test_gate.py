@@ -273,13 +273,7 @@ def test_refused_at_once(lab):
 
 def test_with_the_units_capabilities(lab):
     """with the capabilities that the unit leaves it, the daemon holds a tunnel, marks its sockets, restarts it and ends it"""
-    lab.leaks.prove()
-    daemon = lab.daemon(start=False)
-    daemon.take_the_units_capabilities()
-    daemon.start()
-    daemon.policy(RESTART_AT_ONCE)
-    daemon.add_tunnel(lab.server().document())
-    daemon.api.start()
+    daemon, _ = lab.guarded(as_unit=True)
     lab.leaks.closed([SERVER])
     watch = daemon.api.watch()
     os.kill(daemon.client_pid(), signal.SIGKILL)

@@ -615,13 +615,7 @@ def test_grant_taken_back_on_a_full_disk(lab):
 
 def test_grant_taken_back_with_the_units_capabilities(lab):
     """what runs on in a cgroup whose grant is taken back makes ordinary sockets, with a bpffs to find the program in or without"""
-    lab.leaks.prove()
-    daemon = lab.daemon(start=False)
-    daemon.take_the_units_capabilities()
-    daemon.start()
-    daemon.policy(RESTART_AT_ONCE)
-    daemon.add_tunnel(lab.server().document())
-    daemon.api.start()
+    daemon, _ = lab.guarded(as_unit=True)
     for bpffs in (True, False):
         maker = exec_with(lab, daemon, f"program-{bpffs}")
         if not bpffs:
@@ -736,13 +730,7 @@ def test_grant_mark_of_a_program_given_again(lab):
 
 def test_grant_daemon_died_while_marking(lab):
     """a daemon that died before it recorded which program marks a cgroup leaves none behind: what runs there is ordinary once its grant is taken back"""
-    lab.leaks.prove()
-    daemon = lab.daemon(start=False)
-    daemon.take_the_units_capabilities()
-    daemon.start()
-    daemon.policy(RESTART_AT_ONCE)
-    daemon.add_tunnel(lab.server().document())
-    daemon.api.start()
+    daemon, _ = lab.guarded(as_unit=True)
     maker = exec_with(lab, daemon, "program")
     for _ in range(2):
         daemon.kill()

@@ -6,7 +6,7 @@ import os
 import subprocess
 
 from lab import process, topology
-from lab.daemon import RESTART_AT_ONCE
+from lab.daemon import RESTART_AT_ONCE, TERMINATE
 from lab.leaks import SERVER
 from lab.on_bus import OnBus, plain
 
@@ -217,14 +217,17 @@ def test_missing_client(lab):
     """
     lab.run(["sh", "-ec", hide])  # in the client's mount namespace alone
     daemon = lab.daemon()
+    daemon.policy(TERMINATE)
     daemon.add_tunnel(server.document())
     watch = daemon.api.watch()
-    answer = daemon.api.call("POST", "/tunnels/home/start?wait=60s", {}, timeout=2 * process.PATIENCE)
+    answer = daemon.api.post("/tunnels/home/start?wait=60s", timeout=2 * process.PATIENCE)
+    assert answer["state"] == "failed", answer
     stop = watch.wait(kind="willStop")
-    tunnel = daemon.api.tunnel()
-    assert "wireguard-go" in json.dumps([answer.body, stop, tunnel]), (answer, stop, tunnel)
-    assert tunnel["lastError"] == "workerStartFailed", tunnel
-    assert daemon.gate() in ("closed", "connecting")
+    assert stop["error"] == "workerStartFailed" and "wireguard-go" in stop["detail"], stop
+    assert daemon.api.tunnel()["lastError"] == "workerStartFailed", daemon.api.tunnel()
+    assert daemon.gate() == "closed", daemon.api.status()
+    for pid in process.running("holdfast-worker"):
+        process.wait_gone(pid)
     lab.leaks.closed()
 
 

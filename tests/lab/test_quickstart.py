@@ -38,6 +38,11 @@ def test_guards_a_host(lab):
     assert host.alive(), text
     for promise in ("What will change", "How to get out again", "holdfastctl release", "How to remove Holdfast", "rm -r /var/lib/holdfast", topology.LAN4):
         assert promise in text, (promise, text)
+    with open(f"{TOP}/data/holdfast.sysusers") as file:
+        users = [line.split()[:2] for line in file if not line.startswith("#")]
+    for kind, name in users:
+        lab.run(["getent", {"u": "passwd", "g": "group"}[kind], name])
+        assert f"{'user' if kind == 'u' else 'group'}del {name}" in text, (name, text)
     second = lab.run([f"{TOP}/quickstart", "--yes", path, "--build", lab.build], check=False, stdin=subprocess.DEVNULL)
     assert second.returncode != 0 and "another ./quickstart" in second.stderr and not second.stdout, second
     lab.ping(topology.INTERNET4)

@@ -83,15 +83,19 @@ class Lab:
         self.daemons.append(daemon)
         return daemon.start() if start else daemon
 
-    def guarded(self, policy=RESTART_AT_ONCE, mode="auto", connect=True, endpoints=None, **members):
+    def guarded(self, policy=RESTART_AT_ONCE, **options):
         """The usual beginning: a proven capture, a server, a daemon, the tunnel `home`, connected."""
         self.leaks.prove()
-        return self.guarded_unproven(policy, mode, connect, endpoints, **members)
+        return self.guarded_unproven(policy, **options)
 
-    def guarded_unproven(self, policy=RESTART_AT_ONCE, mode="auto", connect=True, endpoints=None, **members):
-        """The same where something stands in the way of a control already: that is the test's own, then."""
+    def guarded_unproven(self, policy=RESTART_AT_ONCE, mode="auto", connect=True, endpoints=None, as_unit=False, **members):
+        """The same where something stands in the way of a control already: that is the test's own, then. AS_UNIT: the daemon has what
+        the unit leaves it."""
         server = self.server()
-        daemon = self.daemon()
+        daemon = self.daemon(start=False)
+        if as_unit:
+            daemon.take_the_units_capabilities()
+        daemon.start()
         daemon.policy(policy)
         daemon.add_tunnel(server.document(endpoints=endpoints, **members))
         if mode != "auto":

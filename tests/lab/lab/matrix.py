@@ -359,9 +359,8 @@ class _Packet:
         return self.seen - ({"in", "answer"} if self.cell.outcome == "in" else {self.cell.outcome})
 
     def settled(self):
-        """Nothing more need be waited for."""
-        outcome = self.cell.outcome
-        return bool(self._astray()) or (self.told is not None if outcome == "rejected" else outcome in self.seen or outcome == "dropped")
+        """Nothing more need be waited for. Who is told by the far side is told after the packet was there, and `_look()` finds it."""
+        return bool(self._astray()) or self.told is not None or self.cell.outcome in self.seen or self.cell.outcome == "dropped"
 
     def wrong(self):
         outcome = self.cell.outcome
