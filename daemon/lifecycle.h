@@ -88,7 +88,7 @@ struct lifecycle_tunnel {
 	enum worker_state worker;
 	bool starting;	    /* wanted, and the gate is being closed for it: what follows comes with LIFECYCLE_STARTED */
 	bool fresh_start;   /* the same, and nobody wanted it before: if the gate fails, it never happened */
-	bool proving;	    /* up, but what the last step asked for has not been carried out yet */
+	enum tunnel_state proving; /* up, but what the last step asked for has not been carried out yet: the state that it came from; DISCONNECTED: none is */
 	bool again;	    /* start (again) once the worker that is ending is gone */
 	bool established;   /* was connected since the user's start */
 	bool asking;	    /* its client waits for credentials: until they are there, nobody is contacted */
@@ -219,8 +219,8 @@ struct effects {
 	bool changed; /* false: what was asked for already is */
 };
 
-/* Whether TYPE is left out once an effect before it in its list has failed. */
-bool effect_is_void_after_failure(enum effect_type type);
+/* Whether EFFECT is left out once one before it in its list has failed. */
+bool effect_is_void_after_failure(const struct effect *effect);
 
 /* An empty house: no tunnels, mode auto, no network. SEED is not 0. */
 void lifecycle_init(struct lifecycle *lifecycle, const struct policy *policy, uint64_t seed);

@@ -353,7 +353,7 @@ static void is_started(struct world *world, size_t i)
 
 void model_effect(struct world *world, const struct effect *effect)
 {
-	if (world->list_failed && effect_is_void_after_failure(effect->type))
+	if (world->list_failed && effect_is_void_after_failure(effect))
 		violate(world, INVARIANT_NO_START_AFTER_FAILURE, "%s after an effect that failed", effect_to_string(effect->type));
 	switch (effect->type) {
 	case EFFECT_GATE:

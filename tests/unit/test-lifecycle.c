@@ -374,6 +374,34 @@ static void what_one_gives_up_is_recorded_before_a_gate_that_closes_for_another(
 	CU_ASSERT_TRUE(strncmp(line, "record gate announceStop@home", strlen("record gate announceStop@home")) == 0);
 }
 
+static const struct effect *first(enum effect_type type)
+{
+	for (size_t i = 0; i < effects.count; i++)
+		if (effects.items[i].type == type)
+			return &effects.items[i];
+	return NULL;
+}
+
+static void what_could_not_be_set_up_never_was_up(void)
+{
+	set_up();
+	use_policy("{\"version\": 1, \"rules\": [], \"otherwise\": {\"action\": \"restart\"}}");
+	start_and_go_on(0);
+	play(LIFECYCLE_WORKER_HELLO, 0);
+	contacting();
+	play(LIFECYCLE_WORKER_UP, 0);
+	const struct effect *connected = first(EFFECT_ANNOUNCE_STATE);
+	CU_ASSERT_TRUE_FATAL(connected && connected->new == TUNNEL_CONNECTED);
+	CU_ASSERT_TRUE(effect_is_void_after_failure(connected));
+	now += SECOND;
+	CU_ASSERT_STRING_EQUAL(
+		play_event((struct lifecycle_event){.type = LIFECYCLE_EFFECT_FAILED, .tunnel = 0, .error = TUNNEL_ERROR_FAILED_TO_SET_NETWORK_SETTINGS}),
+		"gate announceStop announceState(deciding) announceDecision(restart) announceState(connecting) workerRestart");
+	CU_ASSERT_EQUAL(first(EFFECT_ANNOUNCE_STOP)->phase, POLICY_PHASE_CONNECTING);
+	CU_ASSERT_EQUAL(first(EFFECT_ANNOUNCE_STATE)->old, TUNNEL_CONNECTING);
+	CU_ASSERT_FALSE(effect_is_void_after_failure(first(EFFECT_ANNOUNCE_STATE)));
+}
+
 static void names_round_trip(void)
 {
 	for (enum tunnel_state state = 0; state < TUNNEL_STATE_COUNT; state++) {
@@ -433,6 +461,7 @@ static const struct test tests[] = {
 	{"a session that ended with no daemon there is a stop", a_session_that_ended_with_no_daemon_there_is_a_stop},
 	{"who gives way at the daemon's start has no worker left", the_loser_at_the_start_has_no_worker_left},
 	{"what one tunnel gives up is recorded before a gate that closes for another", what_one_gives_up_is_recorded_before_a_gate_that_closes_for_another},
+	{"what could not be set up never was up", what_could_not_be_set_up_never_was_up},
 	{"names round-trip", names_round_trip},
 };
 
