@@ -70,11 +70,13 @@ struct lifecycle_pending {
 };
 
 struct lifecycle_tunnel {
-	/* What it is. Borrowed strings; they live as long as the tunnel. */
+	/* What it is. Borrowed; it lives as long as the tunnel. */
 	const char *id, *driver;
 	const char *const *endpoints; /* as the document writes them */
 	size_t endpoint_count;
 	bool all;
+	const struct ip_prefix *routes; /* where it is not */
+	size_t route_count;
 	uint64_t connect_timeout_usec;
 
 	/* What was asked for. */

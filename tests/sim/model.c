@@ -516,6 +516,8 @@ static void judge_pending(struct world *world, size_t i)
 		good = core->pending.kind == PENDING_NONE || !tunnel->wanted;
 		break;
 	case NODE_START:
+		if (core->state == TUNNEL_FAILED && tunnel->due_usec <= world->now && model_nobody_takes_over(world, i))
+			break;
 		good = !tunnel->wanted || world->core.stopping || start_is_as_decided(world, tunnel, core) || (!tunnel->exact && at_rest(core->state));
 		break;
 	case NODE_DELAY:
