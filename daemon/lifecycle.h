@@ -23,7 +23,7 @@
 #define LIFECYCLE_TUNNELS_MAX 32
 #define LIFECYCLE_EFFECTS_MAX 512
 #define LIFECYCLE_GOODBYE_USEC (5 * USEC_PER_SEC)	/* a client may say goodbye this long */
-#define LIFECYCLE_HELLO_USEC (10 * USEC_PER_SEC)	/* a worker must be there by then */
+#define LIFECYCLE_HELLO_USEC (100 * USEC_PER_SEC)	/* a worker must be there by then: later than WORKER_HELLO_MAX_USEC, whose end says more */
 #define LIFECYCLE_ASK_USEC (120 * USEC_PER_SEC)	/* somebody has so long to give credentials */
 #define LIFECYCLE_GATE_RETRY_USEC USEC_PER_SEC		/* soonest restart after the gate failed */
 #define LIFECYCLE_SPACING_USEC (250 * USEC_PER_MSEC)	/* between attempts of which the first came to nothing: "at once" is no spinning */

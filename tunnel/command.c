@@ -49,6 +49,7 @@ struct driver_session {
 	struct command_program *program;
 	char last_line[WORKER_DETAIL_MAX];
 	enum tunnel_error reason; /* that the program gave by sd_notify's ERRNO= */
+	bool ready;               /* READY=1: its watchdog counts from here on */
 	bool says_goodbye;        /* STOPPING=1 */
 	uint64_t poll_usec;
 	uint64_t logged_usec; /* since when lines are counted */
@@ -278,9 +279,10 @@ static void program_line(void *userdata, const char *line)
 		go_up(session);
 }
 
+/* As systemd.service(5) has it: a watchdog is activated when the start-up is completed. What is fed before that is not armed. */
 static void feed_watchdog(struct driver_session *session)
 {
-	if (session->settings.watchdog_usec)
+	if (session->ready && session->settings.watchdog_usec)
 		set_timer(session->watchdog, session->settings.watchdog_usec);
 }
 
@@ -321,10 +323,13 @@ static void program_notified(void *userdata, const char *name, const char *value
 {
 	struct driver_session *session = userdata;
 	if (strcmp(name, "READY") == 0 && strcmp(value, "1") == 0 && session->settings.up == COMMAND_UP_NOTIFY) {
+		session->ready = !session->says_goodbye;
 		go_up(session);
 		feed_watchdog(session);
 	} else if (strcmp(name, "WATCHDOG") == 0 && strcmp(value, "1") == 0) {
 		feed_watchdog(session);
+	} else if (strcmp(name, "WATCHDOG") == 0 && strcmp(value, "trigger") == 0) {
+		fail(session, TUNNEL_ERROR_WORKER_UNRESPONSIVE, "the program triggered its watchdog");
 	} else if (strcmp(name, "STATUS") == 0) {
 		worker_detail_set(
 		        session->last_line, tells_secret(session, value) ? "(a status that holds a credential)" : value);
@@ -333,6 +338,8 @@ static void program_notified(void *userdata, const char *name, const char *value
 		session->reason = error_of_errno((int)strtol(value, NULL, 10));
 	} else if (strcmp(name, "STOPPING") == 0 && strcmp(value, "1") == 0 && session->phase != STOPPING) {
 		session->says_goodbye = true; /* it has so long to give a reason and to go */
+		session->ready = false;
+		sd_event_source_set_enabled(session->watchdog, SD_EVENT_OFF);
 		command_program_stop(session->program, SIGCONT, session->settings.stop_usec);
 	}
 }
@@ -470,7 +477,7 @@ static int command_proceed(struct driver_session *session)
 	session->phase = RUNNING;
 	session->last_line[0] = 0;
 	session->reason = TUNNEL_ERROR_NONE;
-	session->says_goodbye = false;
+	session->ready = session->says_goodbye = false;
 	int r = launch(session);
 	if (r < 0) {
 		snprintf(detail, sizeof detail, "%.300s could not be started: %s", session->settings.arguments[0], strerror(-r));

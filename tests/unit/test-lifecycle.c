@@ -164,7 +164,7 @@ static void a_worker_that_never_says_hello_is_killed(void)
 {
 	set_up();
 	start_and_go_on(0);
-	after(10 * SECOND);
+	after(LIFECYCLE_HELLO_USEC);
 	CU_ASSERT_EQUAL(life.tunnels[0].error, TUNNEL_ERROR_WORKER_START_FAILED);
 	CU_ASSERT_EQUAL(life.tunnels[0].worker, WORKER_STATE_ENDING);
 }
