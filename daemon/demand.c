@@ -186,7 +186,7 @@ static void route_throws(struct demand *demand, const struct demand_input *input
 	bool off = input->lifecycle->mode == GATE_MODE_OFF;
 	for (size_t i = 0; i < network->attached_count; i++) {
 		const struct attached_network *attached = &network->attached[i];
-		bool lan = settings->lan == LAN_ALLOW && inside_any(lan_ranges, ELEMENTSOF(lan_ranges), &attached->network);
+		bool lan = settings->lan == LAN_ALLOW && ip_prefix_inside_any(lan_ranges, ELEMENTSOF(lan_ranges), &attached->network);
 		if (lan || off || is_local_link(network, attached->interface))
 			add_route(demand, ROUTE_THROW, attached->network, "");
 	}
@@ -235,7 +235,7 @@ static size_t list_attached(const struct network_state *network, struct lan_netw
 	size_t count = 0;
 	for (size_t i = 0; i < network->attached_count; i++) {
 		const struct attached_network *attached = &network->attached[i];
-		if (!inside_any(lan_ranges, ELEMENTSOF(lan_ranges), &attached->network))
+		if (!ip_prefix_inside_any(lan_ranges, ELEMENTSOF(lan_ranges), &attached->network))
 			continue;
 		ret[count].network = ip_prefix_mask(attached->network);
 		memcpy(ret[count++].interface, attached->interface, IFNAMSIZ);

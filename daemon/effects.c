@@ -327,6 +327,15 @@ void effects_set_resolver(struct manager *manager)
 	}
 }
 
+static enum tunnel_error set_link(struct tunnel_runtime *runtime, const struct link_settings *settings)
+{
+	int r = link_configure(runtime->config->interface, settings);
+	if (r == 0)
+		return TUNNEL_ERROR_NONE;
+	snprintf(runtime->detail, sizeof runtime->detail, "%s could not be configured: %s", runtime->config->interface, strerror(-r));
+	return r == -ENODEV ? TUNNEL_ERROR_TUN_INTERFACE_FAILURE : TUNNEL_ERROR_FAILED_TO_SET_NETWORK_SETTINGS;
+}
+
 static enum tunnel_error configure_link(struct manager *manager, size_t index)
 {
 	struct tunnel_runtime *runtime = &manager->tunnels[index];
@@ -336,13 +345,11 @@ static enum tunnel_error configure_link(struct manager *manager, size_t index)
 		.mtu = runtime->network.mtu,
 		.up = true,
 	};
-	int r = link_configure(runtime->config->interface, &settings);
-	if (r < 0) {
-		snprintf(runtime->detail, sizeof runtime->detail, "%s could not be configured: %s", runtime->config->interface, strerror(-r));
-		return r == -ENODEV ? TUNNEL_ERROR_TUN_INTERFACE_FAILURE : TUNNEL_ERROR_FAILED_TO_SET_NETWORK_SETTINGS;
-	}
+	enum tunnel_error error = set_link(runtime, &settings);
+	if (error != TUNNEL_ERROR_NONE)
+		return error;
 	runtime->link_ready = true;
-	r = set_resolver(manager, runtime);
+	int r = set_resolver(manager, runtime);
 	if (r < 0) {
 		snprintf(runtime->detail, sizeof runtime->detail, "the host's resolver could not be set: %s", strerror(-r));
 		return TUNNEL_ERROR_FAILED_TO_SET_NETWORK_SETTINGS;
@@ -462,7 +469,7 @@ static enum tunnel_error spawn_worker(struct manager *manager, size_t index)
 }
 
 /* Up, with what is known of the tunnel beforehand, or of its last session: what lives inside it keeps its address. */
-static int raise_link(const struct tunnel_runtime *runtime)
+static enum tunnel_error raise_link(struct tunnel_runtime *runtime)
 {
 	const struct tunnel_config *config = runtime->config;
 	struct link_settings settings = {
@@ -471,7 +478,7 @@ static int raise_link(const struct tunnel_runtime *runtime)
 		.mtu = config->mtu,
 		.up = true,
 	};
-	return link_configure(config->interface, &settings);
+	return set_link(runtime, &settings);
 }
 
 /* Whether the tunnel's link is the daemon's to make. */
@@ -491,14 +498,13 @@ static int make_device(struct tunnel_runtime *runtime)
 {
 	runtime->device_speaks = true; /* until make() silences what stands */
 	int r = runtime->device->make(runtime->config->interface);
-	if (r < 0)
-		return r;
-	runtime->device_speaks = false;
-	return raise_link(runtime);
+	if (r == 0)
+		runtime->device_speaks = false;
+	return r;
 }
 
 /*
- * The tun, up, and where the driver wants one the client's control socket. *RET_TUN stays -1 where the client opens it by its name: one alone
+ * The tun, and where the driver wants one the client's control socket. *RET_TUN stays -1 where the client opens it by its name: one alone
  * can be attached.
  */
 static int make_tun(struct manager *manager, struct tunnel_runtime *runtime, uid_t uid, int *ret_tun, int *ret_control)
@@ -516,8 +522,6 @@ static int make_tun(struct manager *manager, struct tunnel_runtime *runtime, uid
 	int r = drop_other_kind(config->interface);
 	if (r == 0)
 		r = link_open_tun(config->interface, uid, with_header, &tun);
-	if (r == 0)
-		r = raise_link(runtime);
 	if (r == 0 && driver->has_control)
 		r = control_socket_make(control, uid, ret_control);
 	if (r == 0 && !driver->opens_tun)
@@ -542,6 +546,9 @@ static enum tunnel_error equip_worker(struct manager *manager, size_t index)
 		snprintf(runtime->detail, sizeof runtime->detail, "%s could not be made: %s", config->interface, strerror(-r));
 		return TUNNEL_ERROR_TUN_INTERFACE_FAILURE;
 	}
+	enum tunnel_error error = makes_link(config) ? raise_link(runtime) : TUNNEL_ERROR_NONE;
+	if (error != TUNNEL_ERROR_NONE)
+		return error;
 	struct worker_start start = {
 		.tunnel = config->document,
 		.endpoint = manager->core.tunnels[index].endpoint,
@@ -579,8 +586,9 @@ static enum tunnel_error run_worker(struct manager *manager, size_t index)
 	/* Descriptors of a link that was deleted while no daemon watched are of no use. */
 	if (!runtime->equipped || (makes_link(runtime->config) && !link_exists(runtime->config->interface)))
 		return equip_worker(manager, index);
-	if (makes_link(runtime->config) && !link_is_up(runtime->config->interface) && raise_link(runtime) < 0)
-		return TUNNEL_ERROR_TUN_INTERFACE_FAILURE;
+	enum tunnel_error error = makes_link(runtime->config) && !link_is_up(runtime->config->interface) ? raise_link(runtime) : TUNNEL_ERROR_NONE;
+	if (error != TUNNEL_ERROR_NONE)
+		return error;
 	device_silence(runtime);
 	return worker_send_restart(runtime->worker, manager->core.tunnels[index].endpoint, &manager->bootstrap) < 0 ? TUNNEL_ERROR_WORKER_CRASHED : TUNNEL_ERROR_NONE;
 }

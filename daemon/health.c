@@ -46,8 +46,20 @@ static enum health_action learn(struct health *health, uint64_t now, uint64_t in
 	return probe(health, now, HEALTH_PROBE);
 }
 
+/* Nobody looked for an interval: the host slept, or is that slow. What was missing before has had no chance to come since. */
+static void begin_anew_after_gap(struct health *health, uint64_t now, uint64_t interval)
+{
+	if (health->sampled_usec && now - health->sampled_usec >= interval) {
+		health->unanswered_usec = 0;
+		health->suspected = false;
+		health->probes = 0;
+	}
+	health->sampled_usec = now;
+}
+
 enum health_action health_sample(struct health *health, uint64_t now, uint64_t rx, uint64_t tx, uint64_t interval)
 {
+	begin_anew_after_gap(health, now, interval);
 	count(health, now, rx, tx);
 	bool silent = health->unanswered_usec && now - health->unanswered_usec >= interval;
 	if (!silent)

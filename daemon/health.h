@@ -9,6 +9,8 @@
  *   that idles gives no sign, however long;
  * - active: a target that has answered before, through this very session, does not answer a series of probes any more. One
  *   that never answered proves nothing by its silence.
+ *
+ * Both speak of time in which somebody looked: a host that slept wakes without a sign.
  */
 
 #include <stdbool.h>
@@ -26,6 +28,7 @@ enum health_action {
 struct health {
 	bool begun;
 	uint64_t rx, tx;           /* as last sampled */
+	uint64_t sampled_usec;     /* when that was; 0: never */
 	uint64_t unanswered_usec;  /* since when packets went out and none came in; 0: nothing is missing */
 	bool suspected;            /* told already */
 	bool proven;               /* the target has answered in this session */

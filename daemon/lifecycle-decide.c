@@ -62,17 +62,28 @@ static void ask(struct step *step, size_t index, const struct policy_action *act
 	effect->error = tunnel->error;
 }
 
-static size_t find_other(const struct step *step, size_t index, const struct policy_action *action)
+/* Whether OTHER carries all that TUNNEL does. What takes the place of more than it carries would let the rest go. */
+static bool carries_as_much(const struct lifecycle_tunnel *other, const struct lifecycle_tunnel *tunnel)
+{
+	if (other->all || tunnel->all)
+		return other->all;
+	for (size_t i = 0; i < tunnel->route_count; i++)
+		if (!ip_prefix_inside_any(other->routes, other->route_count, &tunnel->routes[i]))
+			return false;
+	return true;
+}
+
+static size_t find_other(struct step *step, size_t index, const struct policy_action *action)
 {
 	for (size_t i = 0; i < action->tunnel_count; i++) {
 		size_t other = lifecycle_find(step->life, action->tunnels[i]);
-		if (other != LIFECYCLE_NONE && other != index)
+		if (other != LIFECYCLE_NONE && other != index && carries_as_much(step_tunnel(step, other), step_tunnel(step, index)))
 			return other;
 	}
 	return LIFECYCLE_NONE;
 }
 
-/* This tunnel rests, another takes over; with none that exists, it ends closed. */
+/* This tunnel rests, another takes over; with none that can, it ends closed. */
 static void fail_over(struct step *step, size_t index, const struct policy_action *action)
 {
 	size_t other = find_other(step, index, action);
@@ -179,7 +190,7 @@ static struct effect *announce_decision(struct step *step, size_t index, enum po
 	bool connects = decision->action->type == POLICY_ACTION_CONNECT;
 	effect->event = event;
 	effect->decision = *decision;
-	effect->missing = connects && find_other(step, LIFECYCLE_NONE, decision->action) == LIFECYCLE_NONE;
+	effect->missing = connects && lifecycle_find(step->life, decision->action->tunnels[0]) == LIFECYCLE_NONE;
 	effect->by = DECIDED_BY_POLICY;
 	effect->policy = step->life->policy;
 	if (index != LIFECYCLE_NONE) {
@@ -333,9 +344,9 @@ void step_hasten(struct step *step, size_t index)
 /* No tunnel is wanted, so that only `connect` has somebody to speak of: the decision is about the tunnel that it names. */
 static void connect_for_host(struct step *step, enum policy_event event, const struct policy_decision *decision)
 {
-	if (decision->action->type != POLICY_ACTION_CONNECT)
+	if (decision->action->type != POLICY_ACTION_CONNECT || decision->action->tunnel_count == 0)
 		return;
-	size_t index = find_other(step, LIFECYCLE_NONE, decision->action);
+	size_t index = lifecycle_find(step->life, decision->action->tunnels[0]);
 	announce_decision(step, index, event, decision);
 	if (index != LIFECYCLE_NONE)
 		step_start(step, index, false);

@@ -79,9 +79,9 @@ static const char *const by_names[] = {
 };
 DEFINE_STRING_TABLE(decided_by, enum decided_by, by_names);
 
-bool effect_is_void_after_failure(enum effect_type type)
+bool effect_is_void_after_failure(const struct effect *effect)
 {
-	switch (type) {
+	switch (effect->type) {
 	case EFFECT_GATE:
 	case EFFECT_STARTED:
 	case EFFECT_WORKER_SPAWN:
@@ -90,11 +90,12 @@ bool effect_is_void_after_failure(enum effect_type type)
 	case EFFECT_WORKER_PROCEED:
 	case EFFECT_LINK_CONFIGURE:
 		return true;
+	case EFFECT_ANNOUNCE_STATE:
+		return effect->new == TUNNEL_CONNECTED; /* it is not: its link or its gate is what failed */
 	case EFFECT_RECORD:
 	case EFFECT_ANNOUNCE_STOP:
 	case EFFECT_ANNOUNCE_DECISION:
 	case EFFECT_ANNOUNCE_PENDING:
-	case EFFECT_ANNOUNCE_STATE:
 	case EFFECT_WORKER_STOP:
 	case EFFECT_WORKER_KILL:
 	case EFFECT_LINK_REMOVE:

@@ -92,12 +92,12 @@ static void worker_up(struct step *step, size_t index)
 	bool connects = tunnel->state == TUNNEL_CONNECTING || tunnel->state == TUNNEL_REASSERTING;
 	if (!connects || tunnel->worker != WORKER_STATE_RUNNING)
 		return;
+	tunnel->proving = tunnel->state;
 	step_emit(step, EFFECT_LINK_CONFIGURE, index);
 	step_gate(step);
 	step_enter(step, index, TUNNEL_CONNECTED, TUNNEL_ERROR_NONE); /* announced once the gate lets it carry */
 	tunnel->established = true;
 	tunnel->connected_usec = step->now;
-	tunnel->proving = true;
 	tunnel->stable_usec = add_usec(step->now, policy_stable_after_usec(step->life->policy));
 	step_record(step); /* last: nothing waits for the disk any more */
 }
@@ -139,6 +139,18 @@ static void link_lost(struct step *step, size_t index)
 		step_unexpected_stop(step, index, TUNNEL_ERROR_TUN_INTERFACE_FAILURE, true);
 }
 
+/* What would have made it connected failed: it never was. */
+static void take_back_up(struct lifecycle_tunnel *tunnel)
+{
+	if (tunnel->proving == TUNNEL_DISCONNECTED)
+		return;
+	tunnel->state = tunnel->proving;
+	tunnel->established = tunnel->state == TUNNEL_REASSERTING;
+	tunnel->connected_usec = 0;
+	tunnel->stable_usec = USEC_INFINITY;
+	tunnel->proving = TUNNEL_DISCONNECTED;
+}
+
 /* The effects of a step could not be carried out: for the tunnel INDEX, or, where it is the gate, for every one that moves. */
 static void effect_failed(struct step *step, size_t index, enum tunnel_error error, bool unspawned)
 {
@@ -147,7 +159,7 @@ static void effect_failed(struct step *step, size_t index, enum tunnel_error err
 		tunnel->worker = WORKER_STATE_NONE;
 	bool was_starting = tunnel->starting;
 	tunnel->starting = false;
-	tunnel->proving = false;
+	take_back_up(tunnel);
 	if (tunnel->fresh_start && error == TUNNEL_ERROR_FIREWALL_FAILURE) {
 		/* The start never happened: nothing was started, nobody gave way, nothing is wanted. */
 		tunnel->fresh_start = false;
@@ -462,9 +474,9 @@ static void starts_have_happened(struct lifecycle *lifecycle)
 	for LIFECYCLE_TUNNELS (i, lifecycle) {
 		struct lifecycle_tunnel *tunnel = &lifecycle->tunnels[i];
 		tunnel->fresh_start = false;
-		if (tunnel->proving)
+		if (tunnel->proving != TUNNEL_DISCONNECTED)
 			tunnel->attempt_usec = 0;
-		tunnel->proving = false;
+		tunnel->proving = TUNNEL_DISCONNECTED;
 	}
 }
 

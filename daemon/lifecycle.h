@@ -23,7 +23,7 @@
 #define LIFECYCLE_TUNNELS_MAX 32
 #define LIFECYCLE_EFFECTS_MAX 512
 #define LIFECYCLE_GOODBYE_USEC (5 * USEC_PER_SEC)	/* a client may say goodbye this long */
-#define LIFECYCLE_HELLO_USEC (10 * USEC_PER_SEC)	/* a worker must be there by then */
+#define LIFECYCLE_HELLO_USEC (100 * USEC_PER_SEC)	/* a worker must be there by then: later than WORKER_HELLO_MAX_USEC, whose end says more */
 #define LIFECYCLE_ASK_USEC (120 * USEC_PER_SEC)	/* somebody has so long to give credentials */
 #define LIFECYCLE_GATE_RETRY_USEC USEC_PER_SEC		/* soonest restart after the gate failed */
 #define LIFECYCLE_SPACING_USEC (250 * USEC_PER_MSEC)	/* between attempts of which the first came to nothing: "at once" is no spinning */
@@ -70,11 +70,13 @@ struct lifecycle_pending {
 };
 
 struct lifecycle_tunnel {
-	/* What it is. Borrowed strings; they live as long as the tunnel. */
+	/* What it is. Borrowed; it lives as long as the tunnel. */
 	const char *id, *driver;
 	const char *const *endpoints; /* as the document writes them */
 	size_t endpoint_count;
 	bool all;
+	const struct ip_prefix *routes; /* where it is not */
+	size_t route_count;
 	uint64_t connect_timeout_usec;
 
 	/* What was asked for. */
@@ -88,7 +90,7 @@ struct lifecycle_tunnel {
 	enum worker_state worker;
 	bool starting;	    /* wanted, and the gate is being closed for it: what follows comes with LIFECYCLE_STARTED */
 	bool fresh_start;   /* the same, and nobody wanted it before: if the gate fails, it never happened */
-	bool proving;	    /* up, but what the last step asked for has not been carried out yet */
+	enum tunnel_state proving; /* up, but what the last step asked for has not been carried out yet: the state that it came from; DISCONNECTED: none is */
 	bool again;	    /* start (again) once the worker that is ending is gone */
 	bool established;   /* was connected since the user's start */
 	bool asking;	    /* its client waits for credentials: until they are there, nobody is contacted */
@@ -219,8 +221,8 @@ struct effects {
 	bool changed; /* false: what was asked for already is */
 };
 
-/* Whether TYPE is left out once an effect before it in its list has failed. */
-bool effect_is_void_after_failure(enum effect_type type);
+/* Whether EFFECT is left out once one before it in its list has failed. */
+bool effect_is_void_after_failure(const struct effect *effect);
 
 /* An empty house: no tunnels, mode auto, no network. SEED is not 0. */
 void lifecycle_init(struct lifecycle *lifecycle, const struct policy *policy, uint64_t seed);

@@ -155,6 +155,8 @@ int manager_add_tunnel(struct manager *manager, struct tunnel_config *config, bo
 	tunnel->endpoints = runtime->endpoint_texts;
 	tunnel->endpoint_count = config->endpoint_count;
 	tunnel->all = config->all;
+	tunnel->routes = config->routes;
+	tunnel->route_count = config->route_count;
 	tunnel->connect_timeout_usec = config->connect_timeout_usec;
 	if (ret_index)
 		*ret_index = index;

@@ -32,7 +32,7 @@ static bool carry_out_all(const struct effects *effects, const struct turn_hooks
 	bool failed = false;
 	for (size_t i = 0; i < effects->count; i++) {
 		const struct effect *effect = &effects->items[i];
-		if (failed && effect_is_void_after_failure(effect->type)) {
+		if (failed && effect_is_void_after_failure(effect)) {
 			if (effect->type == EFFECT_WORKER_SPAWN)
 				ret_failure->unspawned |= 1u << effect->tunnel;
 			if (effect->tunnel != LIFECYCLE_NONE)

@@ -2,7 +2,10 @@
 
 /*
  * Output is read at a bounded rate: beyond it nothing is read until the second is over, and the pipe holds the program
- * back. An end is told in this order: the last lines, then the end, after everything that was left behind was killed.
+ * back. An end is told in this order: what it notified, the last lines, then the end, after everything that was left behind was killed.
+ *
+ * Anybody can write to the socket for notices. Those of strangers are dropped one at a time, after everything else that there is to do, so that
+ * a flood of them costs what is left of the time, and none of what the program may send.
  */
 
 #include "tunnel/command-program.h"
@@ -30,9 +33,12 @@
 #define READ_SIZE        4096
 #define BYTES_PER_SEC    (256u << 10)
 #define LAST_WORDS       (64u << 10) /* read at the end whatever the rate */
+#define PRIORITY_END     (SD_EVENT_PRIORITY_NORMAL + 5) /* after what it wrote */
+#define PRIORITY_NOTICES (SD_EVENT_PRIORITY_NORMAL + 6) /* a flood of strangers' hides nothing */
 #define STOPPED_USEC     (5 * USEC_PER_SEC)
 #define NOTICE_SIZE      4096
-#define NOTICES_PER_SEC  200
+#define NOTICES_PER_SEC  200 /* of the program's own */
+#define NOTICES_MAX      1024 /* read at an end: more than wait in any socket (net.unix.max_dgram_qlen) */
 #define KILL_ROUNDS      1000 /* of looking for children: one that forks faster than this is left to the daemon */
 #define INPUT_MAX        4096 /* PIPE_BUF: written at once, before the program runs */
 
@@ -106,6 +112,69 @@ static int on_second(sd_event_source *source, uint64_t usec, void *userdata)
 	program->notices = NOTICES_PER_SEC;
 	sd_event_source_set_time_relative(source, USEC_PER_SEC);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+/* ---- sd_notify(3) ---- */
+
+static void tell_notice(struct command_program *program, char *text)
+{
+	char *rest = NULL;
+	for (char *line = strtok_r(text, "\n", &rest); line && !program->finished; line = strtok_r(NULL, "\n", &rest)) {
+		char *equals = strchr(line, '=');
+		if (!equals)
+			continue;
+		*equals = 0;
+		program->events.notified(program->userdata, line, equals + 1);
+	}
+}
+
+/* Whether PID runs in the worker's own cgroup, where its program and all that descends from it are. */
+static bool is_of_ours(pid_t pid)
+{
+	_cleanup_free_ char *path = text_format("/proc/%d/cgroup", (int)pid), *theirs = NULL, *ours = NULL;
+	size_t theirs_length, ours_length;
+	return pid > 0 && file_read(path, &theirs, &theirs_length) == 0 && file_read("/proc/self/cgroup", &ours, &ours_length) == 0 &&
+	       theirs_length == ours_length && memcmp(theirs, ours, ours_length) == 0;
+}
+
+enum notice { NOTICE_NONE, NOTICE_OWN, NOTICE_STRANGERS };
+
+/*
+ * The socket has a name that everybody can read, and other tunnels' programs may be of the same user: only what runs where
+ * this worker does may speak for the program. Descriptors that come along are closed by the kernel.
+ */
+static enum notice read_notice(struct command_program *program)
+{
+	char text[NOTICE_SIZE + 1];
+	struct iovec part = {.iov_base = text, .iov_len = NOTICE_SIZE};
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(struct ucred))];
+	} control = {};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+	struct ucred sender = {.uid = (uid_t)-1};
+	ssize_t length = recvmsg(program->notify_fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (length < 0)
+		return NOTICE_NONE;
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS)
+		memcpy(&sender, CMSG_DATA(header), sizeof sender);
+	if (sender.uid != geteuid() || !is_of_ours(sender.pid))
+		return NOTICE_STRANGERS;
+	text[length] = 0;
+	if (!(message.msg_flags & MSG_TRUNC))
+		tell_notice(program, text);
+	return NOTICE_OWN;
+}
+
+static int on_notify(sd_event_source *source, int fd, uint32_t events, void *userdata)
+{
+	struct command_program *program = userdata;
+	if (read_notice(program) != NOTICE_OWN || program->finished)
+		return 0;
+	if (program->notices == 0 || --program->notices == 0)
+		sd_event_source_set_enabled(source, SD_EVENT_OFF); /* until the second is over */
+	return 0;
 }
 
 /* ---- processes ---- */
@@ -195,6 +264,10 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *sign
 {
 	struct command_program *program = userdata;
 	bool none_left = false;
+	for (unsigned i = 0; i < NOTICES_MAX && !program->finished && read_notice(program) != NOTICE_NONE; i++)
+		; /* while whoever sent them can be looked up */
+	if (program->finished)
+		return 0;
 	for (;;) {
 		siginfo_t info = {};
 		int r = waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG);
@@ -211,58 +284,7 @@ static int on_child(sd_event_source *source, const struct signalfd_siginfo *sign
 	return 0;
 }
 
-/* ---- sd_notify(3) ---- */
-
-static void tell_notice(struct command_program *program, char *text)
-{
-	char *rest = NULL;
-	for (char *line = strtok_r(text, "\n", &rest); line && !program->finished; line = strtok_r(NULL, "\n", &rest)) {
-		char *equals = strchr(line, '=');
-		if (!equals)
-			continue;
-		*equals = 0;
-		program->events.notified(program->userdata, line, equals + 1);
-	}
-}
-
-/* Whether PID runs in the worker's own cgroup, where its program and all that descends from it are. */
-static bool is_of_ours(pid_t pid)
-{
-	_cleanup_free_ char *path = text_format("/proc/%d/cgroup", (int)pid), *theirs = NULL, *ours = NULL;
-	size_t theirs_length, ours_length;
-	return pid > 0 && file_read(path, &theirs, &theirs_length) == 0 && file_read("/proc/self/cgroup", &ours, &ours_length) == 0 &&
-	       theirs_length == ours_length && memcmp(theirs, ours, ours_length) == 0;
-}
-
-/*
- * The socket has a name that everybody can read, and other tunnels' programs may be of the same user: only what runs where
- * this worker does may speak for the program. Descriptors that come along are closed by the kernel.
- */
-static int on_notify(sd_event_source *source, int fd, uint32_t events, void *userdata)
-{
-	struct command_program *program = userdata;
-	char text[NOTICE_SIZE + 1];
-	struct iovec part = {.iov_base = text, .iov_len = NOTICE_SIZE};
-	union {
-		struct cmsghdr header;
-		char bytes[CMSG_SPACE(sizeof(struct ucred))];
-	} control = {};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	struct ucred sender = {.uid = (uid_t)-1};
-	ssize_t length = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (--program->notices == 0)
-		sd_event_source_set_enabled(source, SD_EVENT_OFF); /* until the second is over */
-	if (length <= 0 || message.msg_flags & MSG_TRUNC)
-		return 0;
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_CREDENTIALS)
-		memcpy(&sender, CMSG_DATA(header), sizeof sender);
-	if (sender.uid != geteuid() || !is_of_ours(sender.pid))
-		return 0;
-	text[length] = 0;
-	tell_notice(program, text);
-	return 0;
-}
+/* ---- start and end ---- */
 
 /* In the abstract namespace: the worker's user need not be able to write to any folder. *RET is the variable. */
 static int listen_for_notices(int *ret_fd, char **ret)
@@ -283,8 +305,6 @@ static int listen_for_notices(int *ret_fd, char **ret)
 	*ret_fd = STEAL_FD(fd);
 	return 0;
 }
-
-/* ---- start and end ---- */
 
 static int prepare(const void *userdata)
 {
@@ -355,8 +375,8 @@ static int watch(struct command_program *program)
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return -errno;
 	int r = sd_event_add_signal(program->event, &program->child, SIGCHLD, on_child, program);
-	if (r >= 0) /* after what it wrote and told */
-		r = sd_event_source_set_priority(program->child, SD_EVENT_PRIORITY_NORMAL + 5);
+	if (r >= 0)
+		r = sd_event_source_set_priority(program->child, PRIORITY_END);
 	if (r >= 0)
 		r = sd_event_add_time_relative(
 		        program->event, &program->second, CLOCK_MONOTONIC, USEC_PER_SEC, 0, on_second, program);
@@ -373,6 +393,8 @@ static int watch_descriptors(struct command_program *program)
 	int r = sd_event_add_io(program->event, &program->output, program->output_fd, EPOLLIN, on_output, program);
 	if (r >= 0 && program->notify_fd >= 0)
 		r = sd_event_add_io(program->event, &program->notify, program->notify_fd, EPOLLIN, on_notify, program);
+	if (r >= 0 && program->notify)
+		r = sd_event_source_set_priority(program->notify, PRIORITY_NOTICES);
 	return r;
 }
 

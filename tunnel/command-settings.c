@@ -184,6 +184,16 @@ static void read_addresses(json_object *value, const char *pointer, void *ret, s
 	}
 }
 
+static bool is_named(json_object *item)
+{
+	struct tunnel_endpoint endpoint;
+	if (!text_of(item) || tunnel_endpoint_parse(text_of(item), &endpoint) < 0)
+		return false;
+	bool named = !endpoint.is_literal;
+	tunnel_endpoint_done(&endpoint);
+	return named;
+}
+
 static void read_servers(json_object *value, const char *pointer, void *ret, struct problems *problems, void *context)
 {
 	struct command_settings *settings = context;
@@ -200,8 +210,8 @@ static void read_servers(json_object *value, const char *pointer, void *ret, str
 		if (text_of(item) && endpoint_parse(text_of(item), &settings->servers[settings->server_count]) == 0)
 			settings->server_count++;
 		else
-			problems_error(problems, pointer_index(at, pointer, i), item,
-			        "is no server; write ADDRESS:PORT/udp or /tcp with a literal address");
+			problems_error(problems, pointer_index(at, pointer, i), item, "%s; write ADDRESS:PORT/udp or /tcp with a literal address",
+			        is_named(item) ? "is a name, and only the endpoint's is resolved" : "is no server");
 	}
 }
 

@@ -5,7 +5,7 @@
  * and what its lines and exit codes mean. Every attempt is one run: a program that maps a line to an error is ended at
  * once, so that each retry is the policy's and not its own.
  *
- * A session goes RESOLVING (where the endpoint is a name), ASKING (where credentials are wanting), CONTACTING, RUNNING,
+ * A session goes ASKING (where credentials are wanting), FINDING (the server's address), CONTACTING, RUNNING,
  * UP; halt() leads back to IDLE from each.
  */
 
@@ -20,9 +20,8 @@
 #include "network/link.h"
 #include "tunnel/command-program.h"
 #include "tunnel/command-settings.h"
+#include "tunnel/contact.h"
 #include "tunnel/driver.h"
-#include "tunnel/marked-socket.h"
-#include "tunnel/resolve.h"
 #include "util/fields.h"
 #include "util/log.h"
 #include "util/text.h"
@@ -32,7 +31,7 @@
 #define POLL_UP_USEC     USEC_PER_SEC
 #define LINES_PER_SEC    20 /* that are logged */
 
-enum phase { IDLE, RESOLVING, ASKING, CONTACTING, RUNNING, UP, STOPPING };
+enum phase { IDLE, FINDING, ASKING, CONTACTING, RUNNING, UP, STOPPING };
 
 struct driver_session {
 	struct driver_host host;
@@ -44,11 +43,11 @@ struct driver_session {
 	size_t index;
 	struct endpoint endpoint;
 	struct worker_resolvers resolvers;
-	struct resolve_memory *names;
-	struct resolve *resolve;
+	struct contact *contact;
 	struct command_program *program;
 	char last_line[WORKER_DETAIL_MAX];
 	enum tunnel_error reason; /* that the program gave by sd_notify's ERRNO= */
+	bool ready;               /* READY=1: its watchdog counts from here on */
 	bool says_goodbye;        /* STOPPING=1 */
 	uint64_t poll_usec;
 	uint64_t logged_usec; /* since when lines are counted */
@@ -66,7 +65,7 @@ static void set_timer(sd_event_source *source, uint64_t usec)
 static void halt(struct driver_session *session)
 {
 	session->phase = IDLE;
-	session->resolve = resolve_free(session->resolve);
+	contact_cancel(session->contact);
 	if (session->program)
 		command_program_kill(session->program);
 	sd_event_source_set_enabled(session->poll, SD_EVENT_OFF);
@@ -201,7 +200,7 @@ static void go_up(struct driver_session *session)
 		return;
 	}
 	session->phase = UP;
-	session->names[session->index].stood = true;
+	contact_stood(session->contact);
 	session->host.up(session->host.worker, &network);
 	set_timer(session->poll, POLL_UP_USEC);
 }
@@ -278,9 +277,10 @@ static void program_line(void *userdata, const char *line)
 		go_up(session);
 }
 
+/* As systemd.service(5) has it: a watchdog is activated when the start-up is completed. What is fed before that is not armed. */
 static void feed_watchdog(struct driver_session *session)
 {
-	if (session->settings.watchdog_usec)
+	if (session->ready && session->settings.watchdog_usec)
 		set_timer(session->watchdog, session->settings.watchdog_usec);
 }
 
@@ -321,10 +321,13 @@ static void program_notified(void *userdata, const char *name, const char *value
 {
 	struct driver_session *session = userdata;
 	if (strcmp(name, "READY") == 0 && strcmp(value, "1") == 0 && session->settings.up == COMMAND_UP_NOTIFY) {
+		session->ready = !session->says_goodbye;
 		go_up(session);
 		feed_watchdog(session);
 	} else if (strcmp(name, "WATCHDOG") == 0 && strcmp(value, "1") == 0) {
 		feed_watchdog(session);
+	} else if (strcmp(name, "WATCHDOG") == 0 && strcmp(value, "trigger") == 0) {
+		fail(session, TUNNEL_ERROR_WORKER_UNRESPONSIVE, "the program triggered its watchdog");
 	} else if (strcmp(name, "STATUS") == 0) {
 		worker_detail_set(
 		        session->last_line, tells_secret(session, value) ? "(a status that holds a credential)" : value);
@@ -333,6 +336,8 @@ static void program_notified(void *userdata, const char *name, const char *value
 		session->reason = error_of_errno((int)strtol(value, NULL, 10));
 	} else if (strcmp(name, "STOPPING") == 0 && strcmp(value, "1") == 0 && session->phase != STOPPING) {
 		session->says_goodbye = true; /* it has so long to give a reason and to go */
+		session->ready = false;
+		sd_event_source_set_enabled(session->watchdog, SD_EVENT_OFF);
 		command_program_stop(session->program, SIGCONT, session->settings.stop_usec);
 	}
 }
@@ -470,7 +475,7 @@ static int command_proceed(struct driver_session *session)
 	session->phase = RUNNING;
 	session->last_line[0] = 0;
 	session->reason = TUNNEL_ERROR_NONE;
-	session->says_goodbye = false;
+	session->ready = session->says_goodbye = false;
 	int r = launch(session);
 	if (r < 0) {
 		snprintf(detail, sizeof detail, "%.300s could not be started: %s", session->settings.arguments[0], strerror(-r));
@@ -483,67 +488,23 @@ static int command_proceed(struct driver_session *session)
 	return 0;
 }
 
-static void contact(struct driver_session *session)
+/* The server's address is known and has a route. */
+static void found(void *userdata, const struct endpoint *endpoint, enum tunnel_error error, const char *detail)
 {
+	struct driver_session *session = userdata;
+	if (!endpoint) {
+		fail(session, error, detail);
+		return;
+	}
+	session->endpoint = *endpoint;
 	session->phase = CONTACTING;
 	session->host.contacting(session->host.worker, &session->endpoint);
 }
 
-static bool is_reachable(const struct driver_session *session)
+static int find_server(struct driver_session *session)
 {
-	_cleanup_close_ int fd = marked_socket_connect(
-	        &(struct endpoint){session->endpoint.address, session->endpoint.port, IPPROTO_UDP}, session->mark);
-	return fd != -EAFNOSUPPORT && fd != -ENETUNREACH && fd != -EHOSTUNREACH && fd != -EADDRNOTAVAIL;
-}
-
-static void fail_unreachable(struct driver_session *session, const char *where)
-{
-	char detail[WORKER_DETAIL_MAX];
-	snprintf(detail, sizeof detail, "there is no route to %.300s", where);
-	fail(session, TUNNEL_ERROR_NETWORK_UNREACHABLE, detail);
-}
-
-/* A host with one IP version alone is answered both kinds of addresses: the first with a route is taken. */
-static void name_resolved(void *userdata, const struct ip_address *addresses, size_t count, const char *detail)
-{
-	struct driver_session *session = userdata;
-	const struct tunnel_endpoint *named = &session->config->endpoints[session->index];
-	struct resolve_memory *memory = &session->names[session->index];
-	resolve_memory_keep(memory, addresses, count);
-	if (memory->count == 0) {
-		fail(session, TUNNEL_ERROR_NAME_RESOLUTION_FAILED, detail);
-		return;
-	}
-	session->resolve = resolve_free(session->resolve);
-	session->endpoint = named->endpoint;
-	size_t first = resolve_memory_first(memory);
-	for (size_t i = 0; i < memory->count; i++) {
-		size_t index = (first + i) % memory->count;
-		session->endpoint.address = memory->addresses[index];
-		if (!is_reachable(session))
-			continue;
-		resolve_memory_take(memory, index);
-		contact(session);
-		return;
-	}
-	fail_unreachable(session, named->host);
-}
-
-static int find_server(struct driver_session *session, const struct worker_resolvers *resolvers)
-{
-	char text[ENDPOINT_TEXT_MAX];
-	const struct tunnel_endpoint *endpoint = &session->config->endpoints[session->index];
-	if (!endpoint->is_literal) {
-		session->phase = RESOLVING;
-		const struct resolve_question question = {endpoint->host, *resolvers, 0, session->mark};
-		return resolve_new(&session->resolve, session->host.event, &question, name_resolved, session);
-	}
-	session->endpoint = endpoint->endpoint;
-	if (is_reachable(session))
-		contact(session);
-	else
-		fail_unreachable(session, endpoint_format(text, &session->endpoint));
-	return 0;
+	session->phase = FINDING;
+	return contact_begin(session->contact, session->index, &session->resolvers);
 }
 
 static int command_start(struct driver_session *session, size_t index, const struct worker_resolvers *resolvers)
@@ -555,7 +516,7 @@ static int command_start(struct driver_session *session, size_t index, const str
 	session->resolvers = *resolvers;
 	_cleanup_free_ char *names = missing(session);
 	if (!*names)
-		return find_server(session, resolvers);
+		return find_server(session);
 	session->phase = ASKING;
 	session->host.need_credentials(session->host.worker, names, NULL);
 	return 0;
@@ -594,14 +555,13 @@ static void command_stop(struct driver_session *session)
 
 static void command_close(struct driver_session *session)
 {
-	resolve_free(session->resolve);
+	contact_free(session->contact);
 	command_program_free(session->program);
 	sd_event_source_disable_unref(session->poll);
 	sd_event_source_disable_unref(session->watchdog);
 	forget_answers(session);
 	command_settings_done(&session->settings);
 	tunnel_config_free(session->config);
-	free(session->names);
 	free(session);
 }
 
@@ -658,7 +618,7 @@ static int command_open(const struct driver_host *host, const struct worker_star
 		command_close(session);
 		return r;
 	}
-	session->names = xcalloc(session->config->endpoint_count, sizeof *session->names);
+	session->contact = contact_new(host->event, session->config, start->mark, found, session);
 	halt(session);
 	*ret = session;
 	return 0;

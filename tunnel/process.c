@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "util/file.h"
 #include "util/macro.h"
 #include "util/text.h"
 
@@ -183,6 +184,16 @@ int process_die_with_parent(const void *userdata)
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return -errno;
 	return getppid() == *parent ? 0 : -ESRCH; /* it ended before the request was made */
+}
+
+bool process_is_busy(pid_t pid)
+{
+	_cleanup_free_ char *path = text_format("/proc/%d/stat", (int)pid), *text = NULL;
+	size_t length;
+	if (file_read(path, &text, &length) < 0)
+		return false;
+	const char *after = strrchr(text, ')'); /* the name before it may hold anything */
+	return after && (strncmp(after, ") R", 3) == 0 || strncmp(after, ") D", 3) == 0);
 }
 
 int process_find(const char *name, char **ret)

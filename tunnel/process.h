@@ -6,6 +6,7 @@
  * whether the program was really executed, and holds it by a pidfd.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -29,6 +30,9 @@ int process_start(const struct process_spec *spec, pid_t *ret_pid, int *ret_pidf
 
 /* For `prepare`, with the caller's pid as its userdata: the program is killed when the caller ends, by whomever. */
 int process_die_with_parent(const void *userdata);
+
+/* Whether PID runs, waits to, or waits for the disk: false where it sleeps, was stopped, or is none. */
+bool process_is_busy(pid_t pid);
 
 /* The path of NAME in $PATH; the caller frees it. -ENOENT. */
 int process_find(const char *name, char **ret);

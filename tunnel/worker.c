@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <openssl/crypto.h>
 #include <signal.h>
 #include <string.h>
@@ -27,6 +28,7 @@
 
 #include "tunnel/config.h"
 #include "tunnel/packet-queue.h"
+#include "tunnel/process.h"
 #include "tunnel/worker-spawn.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -75,6 +77,7 @@ struct worker {
 	sd_event_source *exit;
 	int fd; /* -1: not connected */
 	sd_event_source *io, *deadline;
+	uint64_t begun_usec; /* when it was started or adopted */
 	bool said_hello;
 	struct packet_queue queue;
 	uint32_t attempt;   /* of the last order; 0: none */
@@ -193,23 +196,34 @@ static int on_process_end(sd_event_source *source, int fd, uint32_t events, void
 	return 0;
 }
 
+static void set_deadline(struct worker *worker, uint64_t usec)
+{
+	sd_event_source_set_time(worker->deadline, now_usec(worker->server) + usec);
+	sd_event_source_set_enabled(worker->deadline, SD_EVENT_ONESHOT);
+}
+
+static void judge_late(struct worker *worker)
+{
+	char detail[WORKER_DETAIL_MAX];
+	uint64_t waited = now_usec(worker->server) - worker->begun_usec;
+	if (waited < WORKER_HELLO_MAX_USEC && process_is_busy(worker->pid)) {
+		set_deadline(worker, WORKER_HELLO_USEC);
+		return;
+	}
+	snprintf(detail, sizeof detail, "the worker did not say hello within %" PRIu64 " s", waited / USEC_PER_SEC);
+	condemn(worker, worker->is_child ? TUNNEL_ERROR_WORKER_START_FAILED : TUNNEL_ERROR_WORKER_UNRESPONSIVE, detail);
+}
+
 static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct worker *worker = userdata;
 	if (!worker->said_hello)
-		condemn(worker, worker->is_child ? TUNNEL_ERROR_WORKER_START_FAILED : TUNNEL_ERROR_WORKER_UNRESPONSIVE,
-		        "the worker did not say hello within 5 s");
+		judge_late(worker);
 	else if (worker->fd < 0)
 		condemn(worker, TUNNEL_ERROR_WORKER_CRASHED, "the worker closed its connection");
 	else
 		condemn(worker, TUNNEL_ERROR_WORKER_UNRESPONSIVE, "the worker said nothing for 10 s");
 	return 0;
-}
-
-static void set_deadline(struct worker *worker, uint64_t usec)
-{
-	sd_event_source_set_time(worker->deadline, now_usec(worker->server) + usec);
-	sd_event_source_set_enabled(worker->deadline, SD_EVENT_ONESHOT);
 }
 
 /* Whether the worker may send one more packet now. */
@@ -538,6 +552,7 @@ static int worker_new(
 	        .pidfd = pidfd,
 	        .cgroup_fd = -1,
 	        .fd = -1,
+	        .begun_usec = now_usec(server),
 	};
 	server->workers = worker;
 	snprintf(worker->tunnel, sizeof worker->tunnel, "%s", tunnel);

@@ -42,7 +42,12 @@ struct worker_spec {
 	int cgroup_fd;  /* -1: none */
 };
 
-#define WORKER_HELLO_USEC      (5 * USEC_PER_SEC)  /* from its start, or its adoption, to hello */
+/*
+ * From its start, or its adoption, to hello. One that sleeps by then waits for nothing that will come: it hangs. One that still runs, or waits for
+ * the disk, is on a slow machine, and has as long as systemd gives a service to start (DefaultTimeoutStartSec=).
+ */
+#define WORKER_HELLO_USEC      (5 * USEC_PER_SEC)
+#define WORKER_HELLO_MAX_USEC  (90 * USEC_PER_SEC)
 #define WORKER_SILENCE_USEC    (10 * USEC_PER_SEC) /* without any packet: it hangs */
 #define WORKER_HEARTBEAT_USEC  (2 * USEC_PER_SEC)  /* a worker sends something at least so often */
 #define WORKER_PACKETS_PER_SEC 200                 /* sustained; more is a flood */

@@ -158,6 +158,14 @@ bool ip_prefix_contains(const struct ip_prefix *network, const struct ip_address
 	return ip_prefix_equal(&left, &right);
 }
 
+bool ip_prefix_inside_any(const struct ip_prefix *ranges, size_t count, const struct ip_prefix *network)
+{
+	for (size_t i = 0; i < count; i++)
+		if (network->length >= ranges[i].length && ip_prefix_contains(&ranges[i], &network->address))
+			return true;
+	return false;
+}
+
 bool ip_prefix_end(const struct ip_prefix *prefix, struct ip_address *ret)
 {
 	*ret = prefix->address;

@@ -47,6 +47,8 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 /* The network of PREFIX: host bits cleared. */
 struct ip_prefix ip_prefix_mask(struct ip_prefix prefix);
 bool ip_prefix_contains(const struct ip_prefix *network, const struct ip_address *address);
+/* Whether all of NETWORK lies in one of the COUNT RANGES. */
+bool ip_prefix_inside_any(const struct ip_prefix *ranges, size_t count, const struct ip_prefix *network);
 /* The first address behind PREFIX, a network. False: there is none. */
 bool ip_prefix_end(const struct ip_prefix *prefix, struct ip_address *ret);
 /* Sorts NETWORKS, IPv4 first, and leaves out those that lie within another. Returns how many are left. */

@@ -133,6 +133,15 @@ if mode == "stubborn":
     mode = "line"
 if mode == "notify":
     notify("READY=1\nSTATUS=carrying")
+if mode == "early":  # fed once, and then it takes longer than its watchdog waits
+    notify("WATCHDOG=1")
+    time.sleep(1)
+    notify("READY=1")
+    time.sleep(1000)
+if mode == "trigger":
+    notify("READY=1")
+    notify("WATCHDOG=trigger")
+    time.sleep(1000)
 if mode == "watchdog":
     notify("READY=1")
 if mode == "stopping":
@@ -297,6 +306,24 @@ def test_command_watchdog(lab):
     """a watchdog that is not fed is workerUnresponsive"""
     daemon = commanded(lab, ["watchdog"], up={"notify": True}, settings={"watchdog": "1s"})
     expect(lab, daemon, "workerUnresponsive", "watchdog", begin=lambda: None)
+
+
+def test_command_watchdog_while_starting(lab):
+    """a watchdog that is fed before READY=1 counts from READY=1"""
+    daemon = commanded(lab, ["early"], connect=False, up={"notify": True}, settings={"watchdog": "250ms"})
+    watch = daemon.api.watch()
+    daemon.api.start("office", wait=None)
+    stop = watch.wait(kind="willStop")
+    assert (stop["error"], stop["phase"]) == ("workerUnresponsive", "connected"), stop
+
+
+def test_command_watchdog_triggered(lab):
+    """WATCHDOG=trigger is workerUnresponsive at once, without a watchdog, too"""
+    daemon = commanded(lab, ["trigger"], connect=False, up={"notify": True})
+    watch = daemon.api.watch()
+    daemon.api.start("office", wait=None)
+    stop = watch.wait(kind="willStop")
+    assert stop["error"] == "workerUnresponsive" and "triggered" in stop["detail"], stop
 
 
 def test_command_stopped(lab):

@@ -61,6 +61,22 @@ def test_failover_other_tunnel(lab):
     assert away["state"] == "connected" and away["wanted"], away
 
 
+def test_failover_to_less(lab):
+    """a tunnel that carries less takes nobody's place: the next one of the list does, and with none the gate stays closed"""
+    to = ["narrow", "away"]
+    daemon, server = lab.guarded(policy(({"tunnel": "home"}, {"action": "failover", "to": to}), ({"tunnel": "away"}, {"action": "failover", "to": ["narrow"]})))
+    daemon.add_tunnel(server.document(tunnel="away"))
+    daemon.add_tunnel(server.document(tunnel="narrow") | {"routes": ["10.9.0.0/24"]})
+    watch = daemon.api.watch()
+    with nothing_leaves(lab):
+        os.kill(daemon.client_pid(), signal.SIGKILL)
+        watch.wait_state("connected", "away")
+        lab.ping(topology.INTERNET4)
+        os.kill(daemon.client_pid(), signal.SIGKILL)
+        watch.wait_state("failed", "away")
+    assert daemon.gate() == "closed" and not daemon.api.tunnel("narrow")["wanted"], daemon.api.status()
+
+
 def test_failover_switch_over(lab):
     """starting a second tunnel that routes everything ends the first as superseded, there and back, the gate closed throughout"""
     daemon, server = lab.guarded(RESTART_AT_ONCE)

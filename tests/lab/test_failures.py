@@ -28,10 +28,13 @@ from lab.traffic import recognise
 from lab.wireguard import Key
 from test_command import install, program_pids
 from test_health import wait_for_health
+from test_unknown import owner_of_the_table
 
 LINK = "hf-home"
 UNREACHABLE = "203.0.113.77"
 NAME = "nobody.example"
+INNER_RESOLVER = "10.9.0.1"
+MULTICAST6 = "ff05::5/128"
 MOVED4 = "10.1.0.33"  # the client's address after its uplink changed
 LATE = 50  # packets
 
@@ -68,6 +71,21 @@ def openvpn_other_authority(lab):
 
 def silent_openvpn(lab):
     return lab.silent_server(port=1194)
+
+
+def wireguard_with_resolver(lab):
+    program, document, server = wireguard(lab)
+    return program, document | {"dns": [INNER_RESOLVER]}, server
+
+
+def wireguard_with_no_hosts_address(lab):
+    program, document, server = wireguard(lab)
+    document["settings"]["addresses"].append(MULTICAST6)
+    return program, document, server
+
+
+def openvpn_with_resolver(lab):
+    return openvpn(lab, extra=[f'push "dhcp-option DNS {INNER_RESOLVER}"'])
 
 
 def openvpn_as(user):
@@ -122,6 +140,12 @@ def in_use(run):
     """What goes through the tunnel is answered, and health has seen it."""
     wait_for_health(run.lab, run.daemon, "watching")
     run.flood = run.lab.flood()
+
+
+def refuse_gate(run):
+    """nftables refuses every change to the gate, and the tunnel is to restart behind it."""
+    owner_of_the_table(run.lab, run.daemon)
+    run.daemon.api.call("POST", "/tunnels/home/restart", {})
 
 
 def move_endpoint(run):
@@ -206,6 +230,12 @@ def gate_has_moved(run):
     assert topology.SERVER4_SECOND in table and topology.SERVER4 not in table, table
 
 
+def no_resolver(lab):
+    """resolv.conf cannot be written: a container's that is mounted so."""
+    lab.run(["mount", "--bind", "/etc/resolv.conf", "/etc/resolv.conf"])
+    lab.run(["mount", "-o", "remount,bind,ro", "/etc/resolv.conf"])
+
+
 def no_route(lab):
     lab.ip("route", "add", "unreachable", UNREACHABLE)
 
@@ -226,6 +256,7 @@ class Row:
     begin: object
     provoke: object = start
     up: bool = False
+    phase: str = ""  # of the stop; left out: `connected` where it was up
     prepare: object = None
     ready: object = lambda run: None  # once it is up
     mend: object = None
@@ -278,6 +309,8 @@ ROWS = [
     Row("openvpn", "worker stopped (SIGSTOP)", "workerUnresponsive", openvpn, to_worker(signal.SIGSTOP), up=True),
     Row("openvpn", "link deleted", "tunInterfaceFailure", openvpn, link("delete", LINK), up=True),
     Row("openvpn", "link set down", "tunInterfaceFailure", openvpn, link("set", LINK, "down"), up=True),
+    Row("openvpn", "resolv.conf cannot be written", "failedToSetNetworkSettings", openvpn_with_resolver, prepare=no_resolver),
+    Row("openvpn", "nftables refuses the gate", "firewallFailure", openvpn, refuse_gate, up=True, phase="connecting"),
     Row("wireguard", "wrong key", "connectionCouldNotBeEstablished", lambda lab: wireguard(lab, client=Key.new())),
     Row("wireguard", "port closed", "connectionCouldNotBeEstablished", lambda lab: wireguard(lab, server=False)),
     Row("wireguard", "no route", "networkUnreachable", lambda lab: wireguard(lab, endpoints=FAR), prepare=no_route),
@@ -289,6 +322,9 @@ ROWS = [
     Row("wireguard", "link deleted", "tunInterfaceFailure", wireguard, link("delete", LINK), up=True),
     Row("wireguard", "link set down", "tunInterfaceFailure", wireguard, link("set", LINK, "down"), up=True),
     Row("wireguard", "server gone while traffic flows", "peerUnresponsive", wireguard, kill_server, up=True, ready=in_use),
+    Row("wireguard", "address that the kernel refuses", "failedToSetNetworkSettings", wireguard_with_no_hosts_address),
+    Row("wireguard", "resolv.conf cannot be written", "failedToSetNetworkSettings", wireguard_with_resolver, prepare=no_resolver),
+    Row("wireguard", "nftables refuses the gate", "firewallFailure", wireguard, refuse_gate, up=True, phase="connecting"),
     Row("openvpn", "authority is no certificate", "badConfiguration", lambda lab: openvpn(lab, settings={"ca": NO_CERTIFICATE})),
     Row("command", "never comes up", "connectionTimeout", command("hang", connectTimeout="1s")),
     Row("command", "exit code of the user's map", "sessionRefused", command("exit", "3")),
@@ -303,6 +339,8 @@ ROWS = [
     Row("command", "worker stopped (SIGSTOP)", "workerUnresponsive", command("line"), to_worker(signal.SIGSTOP), up=True),
     Row("command", "link deleted", "tunInterfaceFailure", command("line"), link("delete", LINK), up=True),
     Row("command", "link set down", "tunInterfaceFailure", command("line"), link("set", LINK, "down"), up=True),
+    Row("command", "resolv.conf cannot be written", "failedToSetNetworkSettings", command("line", dns=[INNER_RESOLVER]), prepare=no_resolver),
+    Row("command", "nftables refuses the gate", "firewallFailure", command("line"), refuse_gate, up=True, phase="connecting"),
 ]  # fmt: skip
 
 RETURNS = [
@@ -338,8 +376,6 @@ ASLEEP = [
 # Errors that are no client's to cause: where they are reached instead, or why they are not.
 ELSEWHERE = {
     "captivePortal": "test_network.test_captive_portal",
-    "failedToSetNetworkSettings": "no row: a link that Holdfast made takes what was checked; tests/sim lets it fail",
-    "firewallFailure": "tests/unit/test-lifecycle.c: a gate that cannot be verified",
     "workerStartFailed": "test_worker.test_worker_hostile",
     "notConfigured": "no driver of these: their documents are checked before they are taken",
     "internalError": "no driver of these has errors of its own",
@@ -425,8 +461,12 @@ def judge(lab, row):
     watch.wait_state("waiting")
     tell(run, row, generator, stop["error"], seconds)
     assert stop["error"] == row.error, stop
-    assert stop["phase"] == ("connected" if row.up else "connecting"), stop
-    assert run.daemon.gate() == "closed", run.daemon.api.status()["gate"]
+    assert stop["phase"] == (row.phase or ("connected" if row.up else "connecting")), stop
+    status = run.daemon.api.status()
+    if row.error == "firewallFailure":
+        assert status["protection"] == "failing" and status["gate"]["blockFailure"], status
+    else:
+        assert status["gate"]["kernel"] == "closed", status
 
 
 def judge_return(lab, row):

@@ -16,13 +16,14 @@ TERMINATE = {"version": 1, "name": "terminate", "rules": [], "otherwise": {"acti
 
 
 def owner_of_the_table(lab, daemon):
-    """Another process owns a table of Holdfast's name: the kernel refuses every change to it until that process ends."""
+    """Another process takes the gate over as it stands: the kernel refuses every change to it until that process ends, and it goes with it."""
     daemon.process.send(signal.SIGSTOP)  # so that it does not heal in between
-    lab.nft("delete", "table", "inet", "holdfast")
+    with open("/run/lab/taken.nft", "w") as file:
+        file.write("delete table inet holdfast\n" + daemon.table().replace("{", "{\n\tflags owner", 1))
     owner = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=lab.net.client.join)
-    owner.stdin.write("add table inet holdfast { flags owner; }\nlist tables\n")
+    owner.stdin.write('include "/run/lab/taken.nft"\nlist table inet holdfast\n')
     owner.stdin.flush()
-    while "inet holdfast" not in (line := owner.stdout.readline()):
+    while "owner" not in (line := owner.stdout.readline()):
         assert line, "nft ended"
     daemon.process.send(signal.SIGCONT)
     return owner

@@ -103,14 +103,20 @@ static void starts(struct world *world, size_t index)
 	tunnel->replaced = true;
 }
 
-/* The first of the action's tunnels that there is, and is another. */
+/* The first of the action's tunnels that there is, is another, and carries as much. */
 static size_t find_target(size_t index, const struct policy_action *action)
 {
 	for (size_t i = 0; i < action->tunnel_count; i++)
 		for ALL_TUNNELS (j)
-			if (j != index && strcmp(action->tunnels[i], sim_ids[j]) == 0)
+			if (j != index && strcmp(action->tunnels[i], sim_ids[j]) == 0 && (sim_configs[j].all || !sim_configs[index].all))
 				return j;
 	return LIFECYCLE_NONE;
+}
+
+bool model_nobody_takes_over(const struct world *world, size_t index)
+{
+	const struct model_tunnel *tunnel = &world->model.tunnels[index];
+	return tunnel->failover && find_target(index, tunnel->failover) == LIFECYCLE_NONE;
 }
 
 void model_fail_over_when_due(struct world *world, size_t index)

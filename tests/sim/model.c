@@ -353,7 +353,7 @@ static void is_started(struct world *world, size_t i)
 
 void model_effect(struct world *world, const struct effect *effect)
 {
-	if (world->list_failed && effect_is_void_after_failure(effect->type))
+	if (world->list_failed && effect_is_void_after_failure(effect))
 		violate(world, INVARIANT_NO_START_AFTER_FAILURE, "%s after an effect that failed", effect_to_string(effect->type));
 	switch (effect->type) {
 	case EFFECT_GATE:
@@ -516,6 +516,8 @@ static void judge_pending(struct world *world, size_t i)
 		good = core->pending.kind == PENDING_NONE || !tunnel->wanted;
 		break;
 	case NODE_START:
+		if (core->state == TUNNEL_FAILED && tunnel->due_usec <= world->now && model_nobody_takes_over(world, i))
+			break;
 		good = !tunnel->wanted || world->core.stopping || start_is_as_decided(world, tunnel, core) || (!tunnel->exact && at_rest(core->state));
 		break;
 	case NODE_DELAY:

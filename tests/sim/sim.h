@@ -192,6 +192,7 @@ void model_decision(struct world *world, const struct effect *effect); /* was an
 void model_expect(struct model_tunnel *tunnel, enum decided_by by, const struct policy_action *action);
 void model_leave(struct model_tunnel *tunnel, enum node_kind kind, uint64_t due);
 bool model_has_happened(const struct world *world, enum policy_event event);
+bool model_nobody_takes_over(const struct world *world, size_t index); /* a failover was decided, and no tunnel of its list can */
 void model_allow_start(struct world *world, size_t index);
 void model_fail_over_when_due(struct world *world, size_t index);
 void model_forget(struct model_tunnel *tunnel);		/* stable, or begun anew by the user */

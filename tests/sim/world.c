@@ -431,6 +431,8 @@ static void init_core(struct world *world)
 		tunnel->endpoints = texts[i];
 		tunnel->endpoint_count = 2;
 		tunnel->all = sim_configs[i].all;
+		tunnel->routes = sim_configs[i].routes;
+		tunnel->route_count = sim_configs[i].route_count;
 		tunnel->connect_timeout_usec = 30 * USEC_PER_SEC;
 	}
 }

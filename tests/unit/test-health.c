@@ -114,6 +114,25 @@ static void gone_while_idle_is_seen_once_something_is_sent(void)
 	CU_ASSERT_NOT_EQUAL(traffic(20, false), 0);
 }
 
+static void sleep_is_no_sign(void)
+{
+	for (unsigned before = 1; before <= 8; before++) { /* samples without an answer: unanswered, suspected, each probe sent */
+		begin(true);
+		CU_ASSERT_EQUAL(traffic(20, true), 0);
+		for (unsigned i = 0; i < before; i++) {
+			tx += 100;
+			CU_ASSERT_FALSE(tick(false));
+		}
+		suspected = 0;
+		now += 3600 * USEC_PER_SEC;
+		tx += 100; /* the first goes into a network that is not there yet */
+		CU_ASSERT_FALSE(tick(false));
+		CU_ASSERT_EQUAL(traffic(20, true), 0);
+		CU_ASSERT_EQUAL(suspected, 0);
+		CU_ASSERT_NOT_EQUAL(traffic(20, false), 0);
+	}
+}
+
 static const struct test tests[] = {
         {"ten minutes of an idle tunnel raise no alarm, whether the target answers or not", idle_is_no_sign},
         {"traffic that is answered is no sign, and is not probed", traffic_that_is_answered_is_no_sign},
@@ -121,6 +140,7 @@ static const struct test tests[] = {
         {"traffic that nobody answers is no death while the target answers", one_way_traffic_is_not_gone},
         {"the silence of a target that never answered proves nothing", a_target_that_never_answered_proves_nothing},
         {"a server that goes while nothing is sent is seen once something is", gone_while_idle_is_seen_once_something_is_sent},
+        {"a host that slept wakes without a sign, whatever was missing before", sleep_is_no_sign},
 };
 
 int main(int argc, char **argv)

@@ -164,7 +164,7 @@ static void a_worker_that_never_says_hello_is_killed(void)
 {
 	set_up();
 	start_and_go_on(0);
-	after(10 * SECOND);
+	after(LIFECYCLE_HELLO_USEC);
 	CU_ASSERT_EQUAL(life.tunnels[0].error, TUNNEL_ERROR_WORKER_START_FAILED);
 	CU_ASSERT_EQUAL(life.tunnels[0].worker, WORKER_STATE_ENDING);
 }
@@ -364,14 +364,70 @@ static void the_loser_at_the_start_has_no_worker_left(void)
 
 static void what_one_gives_up_is_recorded_before_a_gate_that_closes_for_another(void)
 {
+	static const struct ip_prefix office[] = {{{AF_INET, {198, 51, 100}}, 24}}, wider[] = {{{AF_INET6, {0x20, 1}}, 16}, {{AF_INET, {198, 51}}, 16}};
 	set_up();
 	add_tunnel(1, "office", false);
+	life.tunnels[0].all = false;
+	life.tunnels[0].routes = office;
+	life.tunnels[0].route_count = 1;
+	life.tunnels[1].routes = wider;
+	life.tunnels[1].route_count = 2;
 	use_policy("{\"version\": 1, \"rules\": [], \"otherwise\": {\"action\": \"failover\", \"to\": [\"office\"]}}");
 	start_and_go_on(0);
 	play(LIFECYCLE_WORKER_HELLO, 0);
 	now += SECOND;
 	const char *line = play(LIFECYCLE_WORKER_GONE, 0);
+	CU_ASSERT_TRUE(life.tunnels[1].wanted);
 	CU_ASSERT_TRUE(strncmp(line, "record gate announceStop@home", strlen("record gate announceStop@home")) == 0);
+}
+
+static void what_carries_less_takes_nobodys_place(void)
+{
+	static const struct ip_prefix networks[] = {{{AF_INET, {198, 51, 100}}, 24}, {{AF_INET, {192, 0, 2}}, 24}};
+	for (unsigned narrow = 0; narrow < 2; narrow++) {
+		set_up();
+		add_tunnel(1, "office", false);
+		life.tunnels[0].all = !narrow;
+		life.tunnels[0].routes = life.tunnels[1].routes = networks;
+		life.tunnels[0].route_count = narrow ? 2 : 0;
+		life.tunnels[1].route_count = 1;
+		use_policy("{\"version\": 1, \"rules\": [], \"otherwise\": {\"action\": \"failover\", \"to\": [\"office\"]}}");
+		start_and_go_on(0);
+		play(LIFECYCLE_WORKER_HELLO, 0);
+		now += SECOND;
+		play(LIFECYCLE_WORKER_GONE, 0);
+		CU_ASSERT_EQUAL(life.tunnels[0].state, TUNNEL_FAILED);
+		CU_ASSERT_TRUE(life.tunnels[0].wanted);
+		CU_ASSERT_FALSE(life.tunnels[1].wanted);
+	}
+}
+
+static const struct effect *first(enum effect_type type)
+{
+	for (size_t i = 0; i < effects.count; i++)
+		if (effects.items[i].type == type)
+			return &effects.items[i];
+	return NULL;
+}
+
+static void what_could_not_be_set_up_never_was_up(void)
+{
+	set_up();
+	use_policy("{\"version\": 1, \"rules\": [], \"otherwise\": {\"action\": \"restart\"}}");
+	start_and_go_on(0);
+	play(LIFECYCLE_WORKER_HELLO, 0);
+	contacting();
+	play(LIFECYCLE_WORKER_UP, 0);
+	const struct effect *connected = first(EFFECT_ANNOUNCE_STATE);
+	CU_ASSERT_TRUE_FATAL(connected && connected->new == TUNNEL_CONNECTED);
+	CU_ASSERT_TRUE(effect_is_void_after_failure(connected));
+	now += SECOND;
+	CU_ASSERT_STRING_EQUAL(
+		play_event((struct lifecycle_event){.type = LIFECYCLE_EFFECT_FAILED, .tunnel = 0, .error = TUNNEL_ERROR_FAILED_TO_SET_NETWORK_SETTINGS}),
+		"gate announceStop announceState(deciding) announceDecision(restart) announceState(connecting) workerRestart");
+	CU_ASSERT_EQUAL(first(EFFECT_ANNOUNCE_STOP)->phase, POLICY_PHASE_CONNECTING);
+	CU_ASSERT_EQUAL(first(EFFECT_ANNOUNCE_STATE)->old, TUNNEL_CONNECTING);
+	CU_ASSERT_FALSE(effect_is_void_after_failure(first(EFFECT_ANNOUNCE_STATE)));
 }
 
 static void names_round_trip(void)
@@ -433,6 +489,8 @@ static const struct test tests[] = {
 	{"a session that ended with no daemon there is a stop", a_session_that_ended_with_no_daemon_there_is_a_stop},
 	{"who gives way at the daemon's start has no worker left", the_loser_at_the_start_has_no_worker_left},
 	{"what one tunnel gives up is recorded before a gate that closes for another", what_one_gives_up_is_recorded_before_a_gate_that_closes_for_another},
+	{"what could not be set up never was up", what_could_not_be_set_up_never_was_up},
+	{"what carries less takes nobody's place", what_carries_less_takes_nobodys_place},
 	{"names round-trip", names_round_trip},
 };
 

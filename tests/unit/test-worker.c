@@ -5,6 +5,7 @@
 #include "tunnel/worker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -179,10 +180,27 @@ static void a_killed_worker_is_said_to_be_killed(void)
 	tear_down();
 }
 
-static void a_wrong_nonce_is_no_worker(void)
+/* Of two the one with the wrong nonce sleeps, and is ended when its time is up; the one that was started before it still runs, and is waited for. */
+static void a_wrong_nonce_is_no_worker_and_a_slow_one_is(void)
 {
-	expect_end("forger", TUNNEL_ERROR_WORKER_START_FAILED, "the worker did not say hello within 5 s");
+	_cleanup_free_ char *go = text_format("%s.go", socket_path);
+	set_up();
+	struct worker *slow = spawn(FAKE, "slow");
+	spawn(FAKE, "forger");
+	await(&heard.gone, FOREVER);
+	CU_ASSERT_EQUAL(heard.gone, 1);
 	CU_ASSERT_EQUAL(heard.messages, 0);
+	CU_ASSERT_EQUAL(heard.end, TUNNEL_ERROR_WORKER_START_FAILED);
+	CU_ASSERT_STRING_EQUAL(heard.end_detail, "the worker did not say hello within 5 s");
+	CU_ASSERT_EQUAL(kill(worker_pid(slow), 0), 0);
+	CU_ASSERT_EQUAL(close(creat(go, 0644)), 0);
+	await(&heard.hello, FOREVER);
+	CU_ASSERT_EQUAL(heard.hello, 1);
+	(void)unlink(go);
+	heard.gone = 0;
+	worker_kill(slow);
+	await(&heard.gone, FOREVER);
+	tear_down();
 }
 
 static void another_process_with_the_nonce_is_no_worker(void)
@@ -345,7 +363,7 @@ static const struct test tests[] = {
         {"a bad document is a stop with that error", a_bad_document_is_a_stop_with_that_error},
         {"a new daemon is told all again", a_new_daemon_is_told_all_again},
         {"SIGTERM is obeyed only without a daemon", sigterm_is_obeyed_only_without_a_daemon},
-        {"a wrong nonce is no worker", a_wrong_nonce_is_no_worker},
+        {"a wrong nonce is no worker, and a slow one is", a_wrong_nonce_is_no_worker_and_a_slow_one_is},
         {"another process with the nonce is no worker", another_process_with_the_nonce_is_no_worker},
         {"silence ends a worker", silence_ends_a_worker},
         {"a device is no one's before the gate is open", a_device_is_no_ones_before_the_gate_is_open},
