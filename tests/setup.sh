@@ -63,15 +63,16 @@ install_packages() {
 	fi
 }
 
-# Runs a command that installs packages; none of them starts a service on the host (the lab starts its own, in namespaces).
-without_services() {
-	local policy=/usr/sbin/policy-rc.d status=0
-	[ ! -e "$policy" ] || policy="" # the host has one: it decides
-	[ -z "$policy" ] || install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101' || return
-	"$@" || status=$?
-	[ -z "$policy" ] || rm -f "$policy"
-	return "$status"
-}
+# Runs a command that installs packages, in a shell of its own; none of them starts a service on the host (the lab starts its own, in
+# namespaces), and what sees to that goes with the shell.
+without_services() (
+	policy=/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then # else the host has one: it decides
+		trap 'rm -f "$policy"' EXIT
+		install -m 755 /dev/stdin "$policy" <<<$'#!/bin/sh\nexit 101' || exit
+	fi
+	"$@"
+)
 
 # Puts what tests/npm asks for, by its lock, into DIR/node_modules; what is there already stays.
 install_npm_packages() { # DIR
@@ -133,25 +134,19 @@ make_initramfs() { # IMAGE INIT GUEST RESULT
 	return "$status"
 }
 
-# step TITLE COMMAND…: runs COMMAND with its output in a log, shows that it goes on, and the log's end where it fails.
+# step TITLE COMMAND…: runs COMMAND with its output in a log, shows that it goes on, and the log's end where it fails. COMMAND is what the
+# shell waits for: what it leaves to itself does not hear Ctrl-C.
 step() {
-	local title=$1 log begun=$SECONDS pid status=0 shown=0
+	local title=$1 log begun=$SECONDS ticker going_on status=0
 	shift
 	log=$(mktemp "${TMPDIR:-/tmp}/holdfast-step.XXXXXX")
 	printf '%s …' "$title"
-	"$@" >"$log" 2>&1 </dev/null &
-	pid=$!
-	while kill -0 "$pid" 2>/dev/null; do
-		if [ -t 1 ]; then
-			printf '\r%s … %d s' "$title" $((SECONDS - begun))
-		elif [ $((SECONDS - begun)) -ge $((shown + 10)) ]; then
-			shown=$((SECONDS - begun))
-			printf ' %d s' "$shown"
-		fi
-		# The shell's own wait cannot be bounded in time: this one ends with the command, or after a second.
-		timeout 1 tail --pid="$pid" -s 0.1 -f /dev/null || :
-	done
-	wait "$pid" || status=$?
+	exec {going_on}> >(tick "$title")
+	ticker=$!
+	("$@") >"$log" 2>&1 </dev/null {going_on}>&- || status=$?
+	exec {going_on}>&-
+	wait "$ticker" || :
+	[ ! -t 1 ] || printf '\r%s …' "$title"
 	if [ "$status" -eq 0 ]; then
 		printf ' done (%d s)\n' $((SECONDS - begun))
 		rm -f "$log"
@@ -160,6 +155,23 @@ step() {
 		tail -n 40 "$log" | sed 's/^/    /'
 	fi
 	return "$status"
+}
+
+# Says every second, or ten, how long TITLE takes already, until its input ends, as it does with the shell that began it.
+tick() { # TITLE
+	local begun=$SECONDS shown=0 status=0
+	while
+		read -t 1 -r || status=$?
+		[ "$status" -gt 128 ] # a second has gone by
+	do
+		status=0
+		if [ -t 1 ]; then
+			printf '\r%s … %d s' "$1" $((SECONDS - begun))
+		elif [ $((SECONDS - begun)) -ge $((shown + 10)) ]; then
+			shown=$((SECONDS - begun))
+			printf ' %d s' "$shown"
+		fi
+	done
 }
 
 # build DIR CONFIGURE-ARGUMENT…: generates, configures and makes in DIR; what is up to date stays.

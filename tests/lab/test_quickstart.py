@@ -61,6 +61,26 @@ def test_guards_a_host(lab):
     lab.ping(topology.LAN4)
 
 
+def test_interrupted(lab):
+    """Ctrl-C ends the step that ./quickstart or ./check is at, and the script with it"""
+    path = "/run/lab/began"
+    script = f". {TOP}/tests/setup.sh; step 'takes long' sh -c 'echo $$ >{path}; exec sleep 1h'; echo 'went on'"
+
+    def at_a_terminal():
+        lab.net.client.join()
+        os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    host = subprocess.Popen(["bash", "-c", script], preexec_fn=at_a_terminal, stdout=subprocess.PIPE, text=True)
+    process.until(lambda: os.path.exists(path) and os.path.getsize(path), "the step did not begin")
+    with open(path) as file:
+        began = int(file.read())
+    os.killpg(host.pid, signal.SIGINT)
+    told, _ = host.communicate(timeout=process.PATIENCE)
+    assert host.returncode != 0 and "went on" not in told, (host.returncode, told)
+    process.wait_gone(began)
+
+
 def test_asks_first(lab):
     """`./quickstart wg0.conf` with nobody to ask and without --yes changes nothing"""
     path = "/run/lab/wg0.conf"
