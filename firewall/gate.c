@@ -427,6 +427,8 @@ int gate_commit_elements(struct gate *gate, struct elements *elements)
 int gate_release(struct gate *gate, uint64_t duration_usec)
 {
 	uint64_t before = gate->release_until;
+	if (duration_usec == 0)
+		gate->release_until = 0; /* whatever the kernel says: a table that is made anew does not have it any more */
 	if (!gate->applied || !gate->plan.exists)
 		return gate_fail(gate, -ENOENT, "there is no closed gate to release");
 	if (duration_usec > GATE_RELEASE_MAX_USEC)
