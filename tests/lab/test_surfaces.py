@@ -262,6 +262,8 @@ def test_release_before_the_way_out(lab):
     assert daemon.ctl("--state-dir", daemon.state_dir, "release").returncode == 0
     daemon.process.send(signal.SIGCONT)
     assert daemon.table() is None
+    answer = daemon.api.call("POST", "/kill-switch/release", {"reason": "nothing is held"})
+    assert answer.status == 409 and answer.body["code"] == "wrongState", answer
     daemon.api.mode("always")
     status = daemon.api.status()
     assert status["protection"] == "blocking" and status["gate"]["releasedUntil"] is None, status
