@@ -115,15 +115,13 @@ void gate_set_guard(struct gate *gate, gate_may_heal may_heal, void *userdata)
 
 static void keep_generation(struct gate *gate, uint32_t generation)
 {
-	gate->generations[gate->generation_count++ % GENERATIONS_KEPT] = generation;
+	gate->generations[generation % GENERATIONS_KEPT] = generation;
+	gate->generation_count++;
 }
 
 bool gate_made_generation(const struct gate *gate, uint32_t generation)
 {
-	for (size_t i = 0; i < MIN_OF(gate->generation_count, (size_t)GENERATIONS_KEPT); i++)
-		if (gate->generations[i] == generation)
-			return true;
-	return false;
+	return generation > 0 && gate->generations[generation % GENERATIONS_KEPT] == generation;
 }
 
 bool gate_made_all(const struct gate *gate, uint32_t former, uint32_t generation)
