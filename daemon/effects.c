@@ -210,6 +210,15 @@ void effects_obey_marker(struct manager *manager)
 	(void)effects_apply_gate(manager);
 }
 
+static void release_over(struct manager *manager)
+{
+	if (manager->report.released_until_usec == 0)
+		return;
+	manager->report.released_until_usec = 0;
+	(void)sd_event_source_set_enabled(manager->release_timer, SD_EVENT_OFF);
+	events_emit(manager, events_new(manager, "releaseEnded", LIFECYCLE_NONE));
+}
+
 int effects_apply_gate(struct manager *manager)
 {
 	build_demand(manager);
@@ -224,6 +233,8 @@ int effects_apply_gate(struct manager *manager)
 		gate_failed(manager, "nftables", gate_error(manager->gate), r);
 		return r;
 	}
+	if (!manager->demand.gate.exists)
+		release_over(manager); /* with the table that it opened */
 	r = effects_apply_routing(manager);
 	if (r < 0) {
 		gate_failed(manager, "routing", routing_error(manager->routing), r);
@@ -896,10 +907,7 @@ void effects_link_changed(const char *interface, enum link_presence presence, vo
 
 static int on_release_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	struct manager *manager = userdata;
-	manager->report.released_until_usec = 0;
-	json_object *event = events_new(manager, "releaseEnded", LIFECYCLE_NONE);
-	events_emit(manager, event);
+	release_over(userdata);
 	return 0;
 }
 
@@ -916,16 +924,11 @@ void effects_adopt_release(struct manager *manager)
 int effects_release(struct manager *manager, uint64_t duration_usec, const char *reason, const char *by)
 {
 	int r = gate_release(manager->gate, duration_usec);
-	if (r < 0)
+	if (duration_usec == 0)
+		release_over(manager);
+	if (r < 0 || duration_usec == 0)
 		return r;
-	bool was = manager->report.released_until_usec != 0;
-	manager->report.released_until_usec = duration_usec ? manager_now() + duration_usec : 0;
-	if (duration_usec == 0) {
-		manager_arm_timer(manager, &manager->release_timer, USEC_INFINITY, on_release_end);
-		if (was)
-			events_emit(manager, events_new(manager, "releaseEnded", LIFECYCLE_NONE));
-		return 0;
-	}
+	manager->report.released_until_usec = manager_now() + duration_usec;
 	manager_arm_timer(manager, &manager->release_timer, manager_now() + duration_usec, on_release_end);
 	json_object *event = events_new(manager, "released", LIFECYCLE_NONE);
 	json_object_object_add(event, "until", json_boottime(manager->report.released_until_usec));

@@ -261,7 +261,7 @@ void handle_release(struct manager *manager, struct operation_call *call)
 		call_fail(call, OUTCOME_BAD_REQUEST, "a release needs a reason");
 		return;
 	}
-	if (!manager->demand.gate.exists) {
+	if (!manager->demand.gate.exists || manager->released_marker) {
 		call_fail(call, OUTCOME_WRONG_STATE, "the gate is open; there is nothing to release");
 		return;
 	}

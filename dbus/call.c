@@ -231,12 +231,7 @@ bool parameter_is_argument(const struct operation *operation, const struct param
 
 static enum outcome take_document(struct operation_call *call, const char *text)
 {
-	size_t length = strlen(text);
-	if (length > operation_text_max(call->operation))
-		return OUTCOME_PAYLOAD_TOO_LARGE;
-	if (json_parse_strict(text, length, &call->document, &call->problems) < 0)
-		return OUTCOME_BAD_REQUEST;
-	return OUTCOME_OK;
+	return json_parse_strict(text, strlen(text), &call->document, &call->problems) < 0 ? OUTCOME_BAD_REQUEST : OUTCOME_OK;
 }
 
 static enum outcome take_argument(struct operation_call *call, const struct parameter *parameter, json_object *value)
@@ -253,11 +248,11 @@ static enum outcome take_argument(struct operation_call *call, const struct para
 		if (json_object_is_type(value, json_type_string))
 			return take_document(call, json_object_get_string(value));
 		call->document = json_object_get(value);
-		return strlen(json_object_to_json_string(value)) > operation_text_max(call->operation) ? OUTCOME_PAYLOAD_TOO_LARGE : OUTCOME_OK;
+		return OUTCOME_OK;
 	case PLACE_RAW:
 		call->text_length = (size_t)json_object_get_string_len(value);
 		call->text = text_ndup(json_object_get_string(value), call->text_length);
-		return call->text_length > operation_text_max(call->operation) ? OUTCOME_PAYLOAD_TOO_LARGE : OUTCOME_OK;
+		return OUTCOME_OK;
 	}
 	return OUTCOME_INTERNAL_ERROR;
 }
@@ -275,15 +270,19 @@ static enum outcome read_arguments(struct bus_call *bus_call)
 	for (size_t i = 0; i < operation->parameter_count && outcome == OUTCOME_OK; i++) {
 		const struct parameter *parameter = &operation->parameters[i];
 		_cleanup_json_ json_object *value = NULL;
+		size_t room = operation_text_max(operation);
 		if (!parameter_is_argument(operation, parameter))
 			continue;
-		if (value_read(bus_call->message, parameter->signature, &value) < 0) {
+		int r = value_read(bus_call->message, parameter->signature, &room, &value);
+		if (r == -EMSGSIZE) {
+			problems_error(&call->problems, parameter->name, NULL, "must have at most %zu bytes", operation_text_max(operation));
+			return OUTCOME_PAYLOAD_TOO_LARGE;
+		}
+		if (r < 0) {
 			problems_error(&call->problems, parameter->name, NULL, "has a value of a type that is not taken here");
 			return OUTCOME_BAD_REQUEST;
 		}
 		outcome = take_argument(call, parameter, value);
-		if (outcome == OUTCOME_PAYLOAD_TOO_LARGE)
-			problems_error(&call->problems, parameter->name, NULL, "must have at most %zu bytes", operation_text_max(operation));
 	}
 	return outcome;
 }

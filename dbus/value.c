@@ -12,6 +12,7 @@
 #include "util/text.h"
 
 #define MEMBER_MAX 32 /* of the pointers in our own tables */
+#define ITEM_ROOM  2  /* of an array or an object in JSON: one character, and what parts it from the next */
 
 #define TRY(call)                                                                                                          \
 	do {                                                                                                               \
@@ -163,7 +164,16 @@ int value_append(sd_bus_message *message, const char *signature, json_object *va
 	return append_basic(message, signature[0], value);
 }
 
-static int read_basic(sd_bus_message *message, char type, json_object **ret)
+/* What is read takes no more of the room than its JSON would. Counted before it is made: a byte on the bus may be a hundred in memory. */
+static int take_room(size_t *room, size_t size)
+{
+	if (size > *room)
+		return -EMSGSIZE;
+	*room -= size;
+	return 0;
+}
+
+static int read_basic(sd_bus_message *message, char type, size_t *room, json_object **ret)
 {
 	union {
 		const char *text;
@@ -182,6 +192,7 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret)
 	int r = sd_bus_message_read_basic(message, type, &value);
 	if (r <= 0)
 		return r < 0 ? r : -ENXIO;
+	TRY(take_room(room, strchr("sog", type) ? strlen(value.text) : 0));
 	switch (type) {
 	case 's':
 	case 'o':
@@ -218,19 +229,19 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret)
 	return 0;
 }
 
-static int read_variant(sd_bus_message *message, json_object **ret)
+static int read_variant(sd_bus_message *message, size_t *room, json_object **ret)
 {
 	_cleanup_json_ json_object *value = NULL;
 	const char *contents;
 	TRY(sd_bus_message_peek_type(message, NULL, &contents));
 	TRY(sd_bus_message_enter_container(message, 'v', contents));
-	TRY(value_read(message, contents, &value));
+	TRY(value_read(message, contents, room, &value));
 	TRY(sd_bus_message_exit_container(message));
 	*ret = STEAL(value);
 	return 0;
 }
 
-static int read_dictionary(sd_bus_message *message, json_object **ret)
+static int read_dictionary(sd_bus_message *message, size_t *room, json_object **ret)
 {
 	_cleanup_json_ json_object *object = json_object_new_object();
 	int r;
@@ -239,7 +250,8 @@ static int read_dictionary(sd_bus_message *message, json_object **ret)
 		json_object *value;
 		const char *key;
 		TRY(sd_bus_message_read_basic(message, 's', &key));
-		TRY(read_variant(message, &value));
+		TRY(take_room(room, ITEM_ROOM + strlen(key)));
+		TRY(read_variant(message, room, &value));
 		json_object_object_add(object, key, value);
 		TRY(sd_bus_message_exit_container(message));
 	}
@@ -249,13 +261,14 @@ static int read_dictionary(sd_bus_message *message, json_object **ret)
 	return 0;
 }
 
-static int read_array(sd_bus_message *message, const char *contents, json_object **ret)
+static int read_array(sd_bus_message *message, const char *contents, size_t *room, json_object **ret)
 {
 	_cleanup_json_ json_object *array = json_object_new_array();
 	TRY(sd_bus_message_enter_container(message, 'a', contents));
 	while (sd_bus_message_at_end(message, 0) == 0) {
 		json_object *item;
-		TRY(value_read(message, contents, &item));
+		TRY(take_room(room, ITEM_ROOM));
+		TRY(value_read(message, contents, room, &item));
 		json_object_array_add(array, item);
 	}
 	TRY(sd_bus_message_exit_container(message));
@@ -263,13 +276,14 @@ static int read_array(sd_bus_message *message, const char *contents, json_object
 	return 0;
 }
 
-static int read_string_map(sd_bus_message *message, json_object **ret)
+static int read_string_map(sd_bus_message *message, size_t *room, json_object **ret)
 {
 	_cleanup_json_ json_object *object = json_object_new_object();
 	TRY(sd_bus_message_enter_container(message, 'a', "{ss}"));
 	while (sd_bus_message_at_end(message, 0) == 0) {
 		const char *name, *value;
 		TRY(sd_bus_message_read(message, "{ss}", &name, &value));
+		TRY(take_room(room, ITEM_ROOM + strlen(name) + strlen(value)));
 		json_object_object_add(object, name, json_object_new_string(value));
 	}
 	TRY(sd_bus_message_exit_container(message));
@@ -277,17 +291,17 @@ static int read_string_map(sd_bus_message *message, json_object **ret)
 	return 0;
 }
 
-int value_read(sd_bus_message *message, const char *signature, json_object **ret)
+int value_read(sd_bus_message *message, const char *signature, size_t *room, json_object **ret)
 {
 	if (strcmp(signature, "a{ss}") == 0)
-		return read_string_map(message, ret);
+		return read_string_map(message, room, ret);
 	if (strcmp(signature, "a{sv}") == 0)
-		return read_dictionary(message, ret);
+		return read_dictionary(message, room, ret);
 	if (signature[0] == 'v')
-		return read_variant(message, ret);
+		return read_variant(message, room, ret);
 	if (signature[0] == 'a')
-		return read_array(message, signature + 1, ret);
-	return read_basic(message, signature[0], ret);
+		return read_array(message, signature + 1, room, ret);
+	return read_basic(message, signature[0], room, ret);
 }
 
 bool value_is_empty(json_object *value)

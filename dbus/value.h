@@ -20,9 +20,10 @@ int value_append(sd_bus_message *message, const char *signature, json_object *va
 
 /*
  * Reads one value of SIGNATURE (basic types, v, arrays of them, a{ss}, a{sv}) and owns it to the caller. -EINVAL for
- * another signature (in a variant it is the sender who chose it), -ENXIO at the message's end.
+ * another signature (in a variant it is the sender who chose it), -ENXIO at the message's end, -EMSGSIZE where it has
+ * no *room, which is in bytes of JSON and becomes less by what was read.
  */
-int value_read(sd_bus_message *message, const char *signature, json_object **ret);
+int value_read(sd_bus_message *message, const char *signature, size_t *room, json_object **ret);
 
 /* Whether VALUE, read as SIGNATURE, says "not given": "", 0 or []. A boolean always says something. */
 bool value_is_empty(json_object *value);

@@ -9,7 +9,7 @@
 #include "firewall/ruleset.h"
 #include "firewall/transaction.h"
 
-#define GENERATIONS_KEPT 32 /* own commits whose notices may still be under way to the watch */
+#define GENERATIONS_KEPT 4096 /* own commits whose notices may still be under way to the watch: a crowd's requests are many in one turn of the loop */
 
 struct gate_watch;
 
@@ -31,8 +31,8 @@ struct gate {
 	uint64_t table;         /* the kernel's handle of the table last seen; 0: there was none */
 	uint64_t counted[COUNTER_COUNT]; /* packets that it had counted then */
 	uint64_t carried[COUNTER_COUNT]; /* packets counted by tables that are gone */
-	uint32_t generations[GENERATIONS_KEPT];
-	size_t generation_count; /* all that were ever kept; the array is a ring */
+	uint32_t generations[GENERATIONS_KEPT]; /* each at its number's remainder */
+	size_t generation_count;                /* all that were ever kept */
 	struct ip_prefix *listed; /* networks that a document lists: merged, 100,000 perhaps */
 	size_t listed_count;
 	struct grant_list granted; /* at run time */

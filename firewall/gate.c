@@ -115,15 +115,13 @@ void gate_set_guard(struct gate *gate, gate_may_heal may_heal, void *userdata)
 
 static void keep_generation(struct gate *gate, uint32_t generation)
 {
-	gate->generations[gate->generation_count++ % GENERATIONS_KEPT] = generation;
+	gate->generations[generation % GENERATIONS_KEPT] = generation;
+	gate->generation_count++;
 }
 
 bool gate_made_generation(const struct gate *gate, uint32_t generation)
 {
-	for (size_t i = 0; i < MIN_OF(gate->generation_count, (size_t)GENERATIONS_KEPT); i++)
-		if (gate->generations[i] == generation)
-			return true;
-	return false;
+	return generation > 0 && gate->generations[generation % GENERATIONS_KEPT] == generation;
 }
 
 bool gate_made_all(const struct gate *gate, uint32_t former, uint32_t generation)
@@ -427,6 +425,8 @@ int gate_commit_elements(struct gate *gate, struct elements *elements)
 int gate_release(struct gate *gate, uint64_t duration_usec)
 {
 	uint64_t before = gate->release_until;
+	if (duration_usec == 0)
+		gate->release_until = 0; /* whatever the kernel says: a table that is made anew does not have it any more */
 	if (!gate->applied || !gate->plan.exists)
 		return gate_fail(gate, -ENOENT, "there is no closed gate to release");
 	if (duration_usec > GATE_RELEASE_MAX_USEC)

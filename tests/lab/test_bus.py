@@ -466,3 +466,23 @@ def test_absurd_arguments(lab):
     for state in (before, after):
         del state["gate"]["verifiedAt"], state["network"]
     assert before == after, (before, after)
+
+
+HUGE = """
+import dbus, sys
+question = dbus.Dictionary({"event": dbus.ByteArray(bytes(8 << 20), variant_level=1)}, signature="sv")
+try:
+    dbus.SystemBus().call_blocking(sys.argv[1], sys.argv[2], sys.argv[3], "Evaluate", "a{sv}", (question,))
+except dbus.DBusException as error:
+    print(error.get_dbus_name())
+"""
+
+
+def test_huge_argument(lab):
+    """what anybody may ask is measured while it is read: each byte of a huge array would be a hundred in the daemon's memory"""
+    on_bus = OnBus(lab)
+    done = on_bus.run(["/usr/bin/python3", "-c", HUGE, NAME, ROOT, POLICY], user=isolation.NOBODY)
+    assert done.stdout.strip() == f"{ERROR}.PayloadTooLarge", done
+    with open(f"/proc/{on_bus.daemon.process.pid}/status") as file:
+        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    assert peak < 200 << 10, f"{peak} KiB"  # the message is 8 MiB; its values would be 600

@@ -3,6 +3,7 @@
 
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from lab import process, topology
 from lab.leaks import SERVER, is_allowed, of_the_kernel
@@ -236,3 +237,26 @@ def test_classifier_agrees(lab):
     lab.leaks.verdict([SERVER])
     sent = [frame for frame in lab.capture.since(place) if not frame.outgoing]
     assert sent and all(is_allowed(frame, [SERVER]) and recognise(frame) is None for frame in sent)
+
+
+def test_own_changes_in_a_crowd(lab):
+    """however many changes are asked for at once, none of the daemon's own commits is taken for somebody else's"""
+    daemon = lab.daemon()
+    daemon.api.mode("always")
+    daemon.add_tunnel(lab.server().document())
+
+    def ask(kind):
+        for turn in range(50):
+            if kind == "lan":
+                daemon.api.patch("/kill-switch", {"lan": ("allow", "block")[turn % 2]})
+            elif kind == "mode":
+                daemon.api.mode(("auto", "always", "off")[turn % 3])
+            elif kind == "grant":
+                daemon.api.post("/bypass", {"address": f"198.51.100.{turn}"})
+            else:
+                daemon.api.post(f"/tunnels/home/{('start', 'stop', 'restart')[turn % 3]}")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(ask, ("lan", "mode", "grant", "tunnel")))
+    tampered = [event for event in daemon.api.all_events() if event["kind"] == "gateTampered"]
+    assert not tampered and daemon.api.status()["gate"]["healed"] == 0, tampered

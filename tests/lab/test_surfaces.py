@@ -237,6 +237,39 @@ def test_release(lab):
     lab.leaks.closed()
 
 
+def test_release_ends_with_the_gate(lab):
+    """a release is over once the gate it opened is gone: the next gate is closed, and the status says so"""
+    lab.leaks.prove()
+    daemon = lab.daemon()
+    daemon.api.mode("always")
+    daemon.api.post("/kill-switch/release", {"reason": "a captive portal", "for": "1h"})
+    watch = daemon.api.watch()
+    daemon.api.patch("/kill-switch", {"mode": "auto"})
+    watch.wait(kind="releaseEnded")
+    assert daemon.api.status()["gate"]["releasedUntil"] is None
+    daemon.api.patch("/kill-switch", {"mode": "always"})
+    assert daemon.api.status()["protection"] == "blocking"
+    lab.leaks.closed()
+
+
+def test_release_before_the_way_out(lab):
+    """a release that the way out overtook is ended by SetMode as well: it does not come back with the table"""
+    lab.leaks.prove()
+    daemon = lab.daemon()
+    daemon.api.mode("always")
+    daemon.api.post("/kill-switch/release", {"reason": "a captive portal", "for": "1h"})
+    daemon.process.send(signal.SIGSTOP)
+    assert daemon.ctl("--state-dir", daemon.state_dir, "release").returncode == 0
+    daemon.process.send(signal.SIGCONT)
+    assert daemon.table() is None
+    answer = daemon.api.call("POST", "/kill-switch/release", {"reason": "nothing is held"})
+    assert answer.status == 409 and answer.body["code"] == "wrongState", answer
+    daemon.api.mode("always")
+    status = daemon.api.status()
+    assert status["protection"] == "blocking" and status["gate"]["releasedUntil"] is None, status
+    lab.leaks.closed()
+
+
 def test_way_out(lab):
     """`holdfastctl release` works with the daemon dead, leaves no residue, and a daemon that comes back obeys it"""
     daemon, _ = lab.guarded(mode="always")
