@@ -88,6 +88,16 @@ char *grant_program_cgroup(const struct grant *grant)
 	return text_format(PROGRAM_PREFIX "%s", grant->id);
 }
 
+char *grant_scope_name(const char *id)
+{
+	return text_format(SCOPE_PREFIX "%s.scope", id);
+}
+
+char *grant_scope_path(const char *id)
+{
+	return text_format(SCOPES_PREFIX "%s.scope", id);
+}
+
 void grant_unmark(struct grant *grant)
 {
 	if (grant->cgroup_fd >= 0)

@@ -74,16 +74,24 @@ void grants_spend_all_marks(struct manager *manager)
 		grants_spend_mark(&manager->grants, block.first + i * block.step, BYPASS_PROGRAM, "");
 }
 
-void grants_give_back_mark(struct manager *manager, const struct grant *grant)
+void grant_guard(const struct manager *manager, struct grant *grant)
+{
+	struct mark_block block = mark_grants(manager->settings->mark, manager->settings->mark_mask);
+	int r = socket_mark_guard(grant->cgroup_fd, block.first, block.mask, grant->id, &grant->guard_fd);
+	if (r < 0)
+		log_debug("%s: its cgroup cannot stop what is born there: %s; its mark will not be given again", grant->id, strerror(-r));
+}
+
+void grants_give_back_mark(struct manager *manager, struct grant *grant)
 {
 	struct mark_block block = mark_grants(manager->settings->mark, manager->settings->mark_mask);
 	if (!grant_is_process(grant) || !grant->mark)
 		return;
-	if (grant->type == BYPASS_PROGRAM && grant->cgroup_fd >= 0 && mark_is_grant(&block, grant->mark)) {
-		int r = socket_mark_guard(grant->cgroup_fd, block.first, block.mask);
-		if (r == 0)
+	if (grant->type == BYPASS_PROGRAM && mark_is_grant(&block, grant->mark)) {
+		if (grant->guard_fd < 0 && grant->cgroup_fd >= 0)
+			grant_guard(manager, grant); /* it was not to be found again */
+		if (grant->guard_fd >= 0 && socket_mark_guard_shut(grant->id, grant->guard_fd) == 0)
 			return;
-		log_debug("%s: its cgroup cannot stop what was born there: %s; its mark is not given again", grant->id, strerror(-r));
 	}
 	grants_spend_mark(&manager->grants, grant->mark, grant->type, grant->name);
 }

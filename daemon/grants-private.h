@@ -7,7 +7,11 @@
 
 #include <systemd/sd-event.h>
 
+#include "network/scope.h"
+
 #define PROGRAM_PREFIX "exec-" /* of the cgroups of programs, beneath the daemon's own */
+#define SCOPE_PREFIX   "holdfast-" PROGRAM_PREFIX /* of the scopes that systemd makes for them, … */
+#define SCOPES_PREFIX  "/" SCOPE_SLICE "/" SCOPE_PREFIX /* … and of their cgroups */
 
 struct cgroup_watch;
 struct manager;
@@ -21,6 +25,7 @@ struct grant {
 	uint64_t since_realtime, until_usec; /* the latter CLOCK_BOOTTIME; USEC_INFINITY: no end */
 	uint32_t mark;			     /* of a process; 0: none was left */
 	int cgroup_fd;			     /* of the cgroup that is marked; -1: none */
+	int guard_fd;			     /* of a program: see socket_mark_guard(); -1: none */
 	bool in_effect;			     /* of a process: sockets made from now on are marked */
 	char *detail;			     /* why it is not in effect; NULL: it is */
 };
@@ -55,8 +60,10 @@ void grants_hand_over(struct manager *manager); /* all of them to the gate, for 
 
 /* ---- grants-marks.c ---- */
 uint32_t grants_take_mark(struct manager *manager, enum bypass_type type, const char *name); /* 0: none is left */
+/* From the start of a program's grant its cgroup can be shut; where it cannot, its mark is not given again. */
+void grant_guard(const struct manager *manager, struct grant *grant);
 /* GRANT ends. Before grant_unmark(), and before the record is written. */
-void grants_give_back_mark(struct manager *manager, const struct grant *grant);
+void grants_give_back_mark(struct manager *manager, struct grant *grant);
 bool grants_mark_good(const struct manager *manager, uint32_t mark);
 void grants_spend_mark(struct grants *grants, uint32_t mark, enum bypass_type type, const char *name);
 void grants_spend_all_marks(struct manager *manager); /* sockets may carry any of them */
@@ -69,6 +76,7 @@ int grant_mark(struct grant *grant);
 void grant_unmark(struct grant *grant);
 char *grant_why_not(int error); /* a sentence; the caller frees it */
 char *grant_program_cgroup(const struct grant *grant); /* its name; the caller frees it */
+char *grant_scope_path(const char *id); /* of a program's scope, if it has one; the caller frees it */
 
 /* ---- grants-store.c ---- */
 int grants_save(struct manager *manager);

@@ -55,6 +55,7 @@ static void list_one(struct manager *manager, enum bypass_type type, const char 
 		.since_realtime = manager_realtime(),
 		.until_usec = USEC_INFINITY,
 		.cgroup_fd = -1,
+		.guard_fd = -1,
 	};
 	if (grant_is_process(&grant))
 		grant.mark = grants_take_mark(manager, type, name);
@@ -126,29 +127,50 @@ static void unmark_stranger(int cgroup_fd, const char *path, void *userdata)
 	for (size_t i = 0; i < manager->grants.count; i++) {
 		const struct grant *grant = &manager->grants.items[i];
 		_cleanup_free_ char *own = NULL;
-		if (grant->type < BYPASS_PROGRAM && grant_find_cgroup(grant->type, grant->name, &own) == 0 && strcmp(own, path) == 0)
+		if (grant->type == BYPASS_PROGRAM)
+			own = grant_scope_path(grant->id);
+		else if (grant->type < BYPASS_PROGRAM)
+			(void)grant_find_cgroup(grant->type, grant->name, &own);
+		if (own && strcmp(own, path) == 0)
 			return;
 	}
 	(void)socket_mark_detach(cgroup_fd);
 }
 
-static void forget_program(const char *name, void *userdata)
+/* The cgroup at FD, a program's: with its grant from now on, or closed to it for good. Takes FD. */
+static bool take_up_program(struct manager *manager, const char *id, int fd)
 {
-	struct manager *manager = userdata;
-	struct grant *grant = grants_find_id(&manager->grants, name + strlen(PROGRAM_PREFIX));
-	int fd = -1;
-	if (socket_mark_cgroup_open(name, &fd) < 0)
-		return;
-	if (grant && grant->type == BYPASS_PROGRAM && socket_mark_attach(fd, grant->mark) == 0) {
+	struct grant *grant = grants_find_id(&manager->grants, id);
+	if (grant && grant->type == BYPASS_PROGRAM && grant->cgroup_fd < 0 && socket_mark_attach(fd, grant->mark) == 0) {
 		grant->cgroup_fd = fd;
 		grant->in_effect = true;
-		return;
+		return true;
 	}
 	struct mark_block block = mark_grants(manager->settings->mark, manager->settings->mark_mask);
-	(void)socket_mark_guard(fd, block.first, block.mask);
-	(void)socket_mark_take_back(fd);
-	closep(&fd);
-	(void)socket_mark_cgroup_forget(name);
+	_cleanup_close_ int cgroup = fd, guard = -1;
+	if (socket_mark_guard(cgroup, block.first, block.mask, id, &guard) == 0)
+		(void)socket_mark_guard_shut(id, guard);
+	(void)socket_mark_take_back(cgroup);
+	return false;
+}
+
+static void take_up_own(const char *name, void *userdata)
+{
+	int fd = -1;
+	if (socket_mark_cgroup_open(name, &fd) == 0 && !take_up_program(userdata, name + strlen(PROGRAM_PREFIX), fd))
+		(void)socket_mark_cgroup_forget(name);
+}
+
+static void take_up_scope(int cgroup_fd, const char *path, void *userdata)
+{
+	static const char ending[] = ".scope";
+	size_t length = strlen(path), start = strlen(SCOPES_PREFIX);
+	if (strncmp(path, SCOPES_PREFIX, start) != 0 || length < start + sizeof ending || strcmp(path + length - strlen(ending), ending) != 0)
+		return;
+	_cleanup_free_ char *id = text_ndup(path + start, length - start - strlen(ending));
+	int fd = cgroup_open(path);
+	if (fd >= 0)
+		(void)take_up_program(userdata, id, fd);
 }
 
 void grants_begin(struct manager *manager, bool first)
@@ -162,7 +184,8 @@ void grants_begin(struct manager *manager, bool first)
 	}
 	if (!known && getrandom(&manager->grants.next_mark, sizeof manager->grants.next_mark, 0) < 0)
 		manager->grants.next_mark = (uint32_t)manager_realtime();
-	(void)socket_mark_cgroup_list(PROGRAM_PREFIX, forget_program, manager);
+	(void)socket_mark_cgroup_list(PROGRAM_PREFIX, take_up_own, manager);
+	(void)cgroup_each(take_up_scope, manager);
 	grants_sync(manager);
 	(void)cgroup_each(unmark_stranger, manager);
 }

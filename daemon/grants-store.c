@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/manager.h"
+#include "network/socket-mark.h"
 #include "util/fields.h"
 #include "util/file.h"
 #include "util/log.h"
@@ -82,7 +83,7 @@ static uint64_t number_of(json_object *object, const char *key)
 
 static void load_one(struct manager *manager, json_object *object)
 {
-	struct grant grant = {.cgroup_fd = -1, .until_usec = USEC_INFINITY, .since_realtime = number_of(object, "since")};
+	struct grant grant = {.cgroup_fd = -1, .guard_fd = -1, .until_usec = USEC_INFINITY, .since_realtime = number_of(object, "since")};
 	grant.listed = json_object_get_boolean(json_object_object_get(object, "listed"));
 	grant.mark = (uint32_t)number_of(object, "mark");
 	if (json_object_object_get(object, "until"))
@@ -97,6 +98,8 @@ static void load_one(struct manager *manager, json_object *object)
 	grant.id = text_dup(text_of(object, "id"));
 	grant.name = text_dup(text_of(object, "name"));
 	grant.by = text_dup(json_object_get_string(json_object_object_get(object, "by")));
+	if (grant.type == BYPASS_PROGRAM)
+		(void)socket_mark_guard_open(grant.id, &grant.guard_fd);
 	grants_append(&manager->grants, grant);
 }
 

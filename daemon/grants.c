@@ -66,6 +66,7 @@ void grants_drop(struct grants *grants, struct grant *grant)
 	free(grant->by);
 	free(grant->detail);
 	closep(&grant->cgroup_fd);
+	closep(&grant->guard_fd);
 	size_t index = (size_t)(grant - grants->items);
 	memmove(grant, grant + 1, (grants->count - index - 1) * sizeof *grant);
 	grants->count--;
@@ -281,24 +282,55 @@ static int check_overlap(const struct grants *grants, const struct bypass_reques
 	return 0;
 }
 
+static bool lives(const struct bypass_request *request)
+{
+	struct pollfd pidfd = {.fd = request->pidfd, .events = POLLIN};
+	return poll(&pidfd, 1, 0) == 0;
+}
+
+/* The scope that systemd has moved the program to is marked. */
+static int enter_scope(const struct manager *manager, struct grant *grant, const struct bypass_request *request)
+{
+	_cleanup_free_ char *path = grant_scope_path(request->scope_id);
+	int r = grant->cgroup_fd = cgroup_open(path);
+	if (r >= 0 && (!cgroup_has(path, request->pid) || !lives(request)))
+		r = -ESRCH;
+	if (r >= 0) {
+		grant_guard(manager, grant);
+		r = socket_mark_attach(grant->cgroup_fd, grant->mark);
+	}
+	if (r < 0)
+		closep(&grant->cgroup_fd); /* nothing was marked there */
+	return r == -ENOENT ? -ESRCH : r;
+}
+
 /* Moves the program that asked into a cgroup of its own. It must live before and after: then it is the one that was moved. */
-static int enclose(struct grant *grant, const struct bypass_request *request, char **ret_words)
+static int enter_own(const struct manager *manager, struct grant *grant, const struct bypass_request *request)
 {
 	_cleanup_free_ char *name = grant_program_cgroup(grant);
-	struct pollfd alive = {.fd = request->pidfd, .events = POLLIN};
 	int r = socket_mark_cgroup(name, grant->mark, &grant->cgroup_fd);
-	if (r < 0) {
-		*ret_words = grant_why_not(r);
-		return r == -EOPNOTSUPP ? r : -EIO;
-	}
-	r = poll(&alive, 1, 0) == 0 ? cgroup_move(grant->cgroup_fd, request->pid) : -ESRCH;
-	if (r == 0 && poll(&alive, 1, 0) != 0)
-		r = -ESRCH;
+	if (r < 0)
+		return r;
+	grant_guard(manager, grant);
+	r = lives(request) ? cgroup_move(grant->cgroup_fd, request->pid) : -ESRCH;
+	return r == 0 && !lives(request) ? -ESRCH : r;
+}
+
+static int enclose(const struct manager *manager, struct grant *grant, const struct bypass_request *request, char **ret_words)
+{
+	int r = request->scope_id ? enter_scope(manager, grant, request) : enter_own(manager, grant, request);
 	if (r == -ESRCH)
 		*ret_words = text_dup("the program that asked is gone");
+	else if (r == -EOPNOTSUPP)
+		*ret_words = grant_why_not(r);
 	else if (r < 0)
-		*ret_words = text_format("the program cannot be moved into a cgroup of its own: %s", strerror(-r));
-	return r == 0 || r == -ESRCH ? r : -EIO;
+		*ret_words = text_format("the program cannot be given a cgroup of its own: %s", strerror(-r));
+	return r == 0 || r == -ESRCH || r == -EOPNOTSUPP ? r : -EIO;
+}
+
+char *grants_next_id(struct manager *manager)
+{
+	return text_format("b%llu", (unsigned long long)++manager->grants.next_id);
 }
 
 static struct grant make(struct manager *manager, const struct bypass_request *request)
@@ -311,8 +343,9 @@ static struct grant make(struct manager *manager, const struct bypass_request *r
 		.since_realtime = manager_realtime(),
 		.until_usec = request->duration_usec == USEC_INFINITY ? USEC_INFINITY : manager_now() + request->duration_usec,
 		.cgroup_fd = -1,
+		.guard_fd = -1,
 	};
-	grant.id = text_format("b%llu", (unsigned long long)++manager->grants.next_id);
+	grant.id = request->scope_id ? text_dup(request->scope_id) : grants_next_id(manager);
 	return grant;
 }
 
@@ -322,7 +355,8 @@ static int give_up(struct manager *manager, struct grant *grant, int error)
 	struct gate_grant element;
 	if (element_of(grant, &element))
 		(void)gate_remove_grant(manager->gate, &element);
-	grants_give_back_mark(manager, grant);
+	if (grant->type != BYPASS_PROGRAM || grant->cgroup_fd >= 0 || grant->guard_fd >= 0) /* else no socket ever had it */
+		grants_give_back_mark(manager, grant);
 	grant_unmark(grant);
 	grants_drop(&manager->grants, grant);
 	grants_save_or_forget(manager);
@@ -399,7 +433,7 @@ int grants_add(struct manager *manager, const struct bypass_request *request, co
 		return r;
 	}
 	if (grant->type == BYPASS_PROGRAM) {
-		r = enclose(grant, request, ret_words);
+		r = enclose(manager, grant, request, ret_words);
 		if (r < 0)
 			return give_up(manager, grant, r);
 		grant->in_effect = true;

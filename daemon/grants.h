@@ -31,6 +31,7 @@ struct bypass_request {
 	uint64_t duration_usec;	  /* USEC_INFINITY: until it is taken back */
 	pid_t pid;		  /* BYPASS_PROGRAM: the process that is granted, … */
 	int pidfd;		  /* … which must live throughout */
+	const char *scope_id;	  /* BYPASS_PROGRAM: of grants_next_id(), in whose scope it is; NULL: it is to have a cgroup beneath the daemon's */
 	const char *by;
 };
 
@@ -59,6 +60,10 @@ unsigned grants_kinds(const struct manager *manager);
 int grants_add(struct manager *manager, const struct bypass_request *request, const char **ret_id, bool *ret_changed, char **ret_words);
 /* -ENOENT: there is none of that id; -EPERM: the settings list it; -EIO: the gate refused. */
 int grants_remove(struct manager *manager, const char *id, char **ret_words);
+
+/* An id for a program that is to be granted; the caller frees it. What its scope is called: grant_scope_name(). */
+char *grants_next_id(struct manager *manager);
+char *grant_scope_name(const char *id); /* the caller frees it */
 
 /* For the status and ListBypass. Of networks that the settings list, at most LISTED, then one entry for the rest. */
 json_object *grants_to_json(struct manager *manager, size_t listed);

@@ -8,8 +8,11 @@
 #include "daemon/grants.h"
 #include "daemon/operations-internal.h"
 #include "firewall/settings.h"
+#include "network/scope.h"
+#include "network/system-bus.h"
 #include "util/duration.h"
 #include "util/fields.h"
+#include "util/log.h"
 #include "util/text.h"
 
 #define LABEL_MAX 64
@@ -152,6 +155,8 @@ static enum outcome outcome_of(int error)
 
 static void add(struct manager *manager, struct operation_call *call, const struct bypass_request *request)
 {
+	if (!may_add(manager, call, request->type))
+		return;
 	_cleanup_free_ char *words = NULL;
 	const char *id = NULL;
 	bool changed = false;
@@ -164,6 +169,71 @@ static void add(struct manager *manager, struct operation_call *call, const stru
 	call_result(call, "changed", json_object_new_boolean(changed));
 	call_result(call, "id", json_object_new_string(id));
 	call_finish(call, changed ? OUTCOME_CREATED : OUTCOME_OK);
+}
+
+/* ---- a program's scope ---- */
+
+/* A call while systemd moves who made it into a scope. */
+struct entering {
+	struct manager *manager;
+	struct operation_call *call;
+	struct bypass_request request;
+	char *name, *scope_id; /* of the request; owned */
+	struct scope_request *scope;
+};
+
+static struct entering *entering_free(struct entering *entering)
+{
+	scope_request_free(entering->scope);
+	free(entering->name);
+	free(entering->scope_id);
+	free(entering);
+	return NULL;
+}
+DEFINE_CLEANUP(struct entering *, entering_free)
+
+static void on_scope(enum scope_outcome outcome, const char *words, void *userdata)
+{
+	_cleanup_(entering_freep) struct entering *entering = userdata;
+	struct operation_call *call = entering->call;
+	call->pending = NULL;
+	if (outcome == SCOPE_FAILED) {
+		call_fail(call, OUTCOME_UNAVAILABLE, "%s; nothing was granted", words);
+		return;
+	}
+	if (outcome == SCOPE_REFUSED) {
+		log_warning("no scope for %s: %s; it gets a cgroup beneath the daemon's", call->caller.name, words);
+		entering->request.scope_id = NULL;
+	}
+	status_forget(entering->manager);
+	add(entering->manager, call, &entering->request);
+}
+
+/* False: there is no systemd to ask. Takes NAME where there is. */
+static bool enter_scope(struct manager *manager, struct operation_call *call, const struct bypass_request *request, char *name)
+{
+	sd_bus *bus = scope_possible() ? system_bus_get(manager->surroundings.bus) : NULL;
+	if (!bus)
+		return false;
+	struct entering *entering = xcalloc(1, sizeof *entering);
+	*entering = (struct entering){.manager = manager, .call = call, .request = *request, .scope_id = grants_next_id(manager)};
+	entering->request.scope_id = entering->scope_id;
+	_cleanup_free_ char *scope = grant_scope_name(entering->scope_id);
+	int r = scope_request_new(&entering->scope, bus, scope, "A program that Holdfast lets past the tunnel", request->pid, on_scope, entering);
+	if (r < 0) {
+		log_warning("systemd cannot be asked for a scope: %s", strerror(-r));
+		entering_free(entering);
+		return false;
+	}
+	entering->name = name;
+	call->pending = entering;
+	return true;
+}
+
+void cancel_add_bypass(struct operation_call *call)
+{
+	if (call->pending)
+		call->pending = entering_free(call->pending);
 }
 
 void handle_add_bypass(struct manager *manager, struct operation_call *call)
@@ -186,7 +256,10 @@ void handle_add_bypass(struct manager *manager, struct operation_call *call)
 		call_fail(call, OUTCOME_BAD_REQUEST, "which program asks is known on the Unix socket and over D-Bus alone, and for as long as it runs; use holdfastctl exec");
 		return;
 	}
-	add(manager, call, request);
+	if (request->type == BYPASS_PROGRAM && enter_scope(manager, call, request, name))
+		name = NULL;
+	else
+		add(manager, call, request);
 }
 
 void handle_remove_bypass(struct manager *manager, struct operation_call *call)

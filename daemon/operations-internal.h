@@ -41,6 +41,7 @@ void handle_revoke_token(struct manager *manager, struct operation_call *call);
 /* operations-bypass.c */
 void handle_list_bypass(struct manager *manager, struct operation_call *call);
 void handle_add_bypass(struct manager *manager, struct operation_call *call);
+void cancel_add_bypass(struct operation_call *call); /* whoever asks is gone */
 void handle_remove_bypass(struct manager *manager, struct operation_call *call);
 /* operations-tunnels.c */
 void handle_list_tunnels(struct manager *manager, struct operation_call *call);

@@ -371,5 +371,8 @@ void call_answer_when_settled(struct manager *manager, struct operation_call *ca
 
 void operation_cancel(struct manager *manager, struct operation_call *call)
 {
-	remove_waiting(manager, call);
+	if (call->operation->handle == handle_add_bypass)
+		cancel_add_bypass(call);
+	else
+		remove_waiting(manager, call);
 }

@@ -208,3 +208,50 @@ int cgroup_program_replace(const struct cgroup_program_kind *kind, int cgroup, i
 		(void)rename(next, path);
 	return detach_others(kind, cgroup, info.id, &unknown);
 }
+
+/* ---- switches ---- */
+
+/* The caller frees it. */
+static char *switch_path(const char *name)
+{
+	return text_format(BPFFS "/%s", name);
+}
+
+int cgroup_program_switch_new(const char *name)
+{
+	_cleanup_free_ char *path = switch_path(name);
+	union bpf_attr attributes;
+	memset(&attributes, 0, sizeof attributes);
+	attributes.map_type = BPF_MAP_TYPE_ARRAY;
+	attributes.key_size = attributes.value_size = sizeof(uint32_t);
+	attributes.max_entries = 1;
+	int fd = bpf(BPF_MAP_CREATE, &attributes);
+	if (fd < 0)
+		return cgroup_program_support(fd);
+	(void)unlink(path);
+	(void)pin_call(BPF_OBJ_PIN, path, fd); /* where there is no bpffs, only this daemon has it */
+	return fd;
+}
+
+int cgroup_program_switch_open(const char *name)
+{
+	_cleanup_free_ char *path = switch_path(name);
+	return pin_call(BPF_OBJ_GET, path, 0);
+}
+
+int cgroup_program_switch_set(int fd)
+{
+	uint32_t place = 0, on = 1;
+	union bpf_attr attributes;
+	memset(&attributes, 0, sizeof attributes);
+	attributes.map_fd = (uint32_t)fd;
+	attributes.key = (uintptr_t)&place;
+	attributes.value = (uintptr_t)&on;
+	return bpf(BPF_MAP_UPDATE_ELEM, &attributes);
+}
+
+void cgroup_program_switch_forget(const char *name)
+{
+	_cleanup_free_ char *path = switch_path(name);
+	(void)unlink(path);
+}

@@ -32,3 +32,12 @@ int cgroup_program_replace(const struct cgroup_program_kind *kind, int cgroup, i
 int cgroup_program_take_off(const struct cgroup_program_kind *kind, int cgroup, unsigned *ret_unknown);
 /* Takes off what is pinned for CGROUP. False: nothing is. */
 bool cgroup_program_take_off_pinned(const struct cgroup_program_kind *kind, int cgroup);
+
+/*
+ * A number that programs read (BPF_PSEUDO_MAP_VALUE): 0 until it is set to 1, for good. It reaches a program on a cgroup that was removed.
+ * Pinned as NAME, so that a later daemon finds it. _new() and _open() return a descriptor that the caller closes.
+ */
+int cgroup_program_switch_new(const char *name);
+int cgroup_program_switch_open(const char *name);
+int cgroup_program_switch_set(int fd);
+void cgroup_program_switch_forget(const char *name); /* programs keep it as it is */

@@ -158,15 +158,28 @@ int cgroup_open(const char *path)
 	return open_folder(AT_FDCWD, whole);
 }
 
-bool cgroup_is_ours(const char *path)
+/* Whether WHO ("self", or a number) is in the cgroup at PATH: what may follow that in its line is one of ENDS. */
+static bool is_in(const char *who, const char *path, const char *ends)
 {
-	_cleanup_fclose_ FILE *file = fopen("/proc/self/cgroup", "re");
+	_cleanup_free_ char *name = text_format("/proc/%s/cgroup", who);
+	_cleanup_fclose_ FILE *file = fopen(name, "re");
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0, length = strlen(path);
 	while (file && getline(&line, &size, file) > 0)
-		if (strncmp(line, "0::", 3) == 0 && strncmp(line + 3, path, length) == 0 && strchr("/\n", line[3 + length]))
+		if (strncmp(line, "0::", 3) == 0 && strncmp(line + 3, path, length) == 0 && strchr(ends, line[3 + length]))
 			return true;
 	return false;
+}
+
+bool cgroup_is_ours(const char *path)
+{
+	return is_in("self", path, "/\n");
+}
+
+bool cgroup_has(const char *path, pid_t pid)
+{
+	_cleanup_free_ char *who = text_format("%d", (int)pid);
+	return is_in(who, path, "\n");
 }
 
 int cgroup_move(int cgroup_fd, pid_t pid)

@@ -22,6 +22,8 @@ int cgroup_find(enum cgroup_kind kind, const char *name, char **ret_path);
 int cgroup_open(const char *path);
 /* Whether this process itself runs in the cgroup at PATH, or beneath it. */
 bool cgroup_is_ours(const char *path);
+/* Whether the process PID runs in the cgroup at PATH itself. */
+bool cgroup_has(const char *path, pid_t pid);
 /* Moves PID into the cgroup at that directory. */
 int cgroup_move(int cgroup_fd, pid_t pid);
 /* 1: somebody lives in the cgroup at that directory or beneath it; 0: nobody. */

@@ -5,7 +5,8 @@
  * file, so hybrid hosts and cgroup namespaces work alike. No controller is ever enabled, so a cgroup may stand beside processes.
  *
  * A socket stays with the cgroup that it was born in, also when that is removed, and so do the programs that were attached: the guard
- * holds for every socket of the cgroup, whoever has it now, be it connected or not.
+ * holds for every socket of the cgroup, whoever has it now, be it connected or not. To a cgroup that was removed none can be attached any
+ * more, and not every cgroup is ours to remove: so the guard is there from the start, and is shut at the end.
  */
 
 #include "network/socket-mark.h"
@@ -147,15 +148,19 @@ static int load_mark(uint32_t mark)
 	return cgroup_program_load(&mark_kind, code, ELEMENTSOF(code));
 }
 
-/* return (skb->mark & MASK) != FIRST; 0 drops the packet. */
-static int load_guard(uint32_t first, uint32_t mask)
+/* return (skb->mark & MASK) != FIRST || !shut; 0 drops the packet. */
+static int load_guard(uint32_t first, uint32_t mask, int guard)
 {
 	const struct bpf_insn code[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 1},
 		{.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = BPF_REG_2, .src_reg = BPF_REG_1, .off = offsetof(struct __sk_buff, mark)},
 		{.code = BPF_ALU | BPF_AND | BPF_K, .dst_reg = BPF_REG_2, .imm = (int32_t)mask},
 		{.code = BPF_ALU | BPF_MOV | BPF_K, .dst_reg = BPF_REG_3, .imm = (int32_t)first},
-		{.code = BPF_JMP | BPF_JNE | BPF_X, .dst_reg = BPF_REG_2, .src_reg = BPF_REG_3, .off = 1},
+		{.code = BPF_JMP | BPF_JNE | BPF_X, .dst_reg = BPF_REG_2, .src_reg = BPF_REG_3, .off = 5},
+		{.code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = BPF_REG_4, .src_reg = BPF_PSEUDO_MAP_VALUE, .imm = guard},
+		{.code = 0}, /* of the same, which is two: at the value's first byte */
+		{.code = BPF_LDX | BPF_MEM | BPF_W, .dst_reg = BPF_REG_4, .src_reg = BPF_REG_4},
+		{.code = BPF_JMP | BPF_JEQ | BPF_K, .dst_reg = BPF_REG_4, .off = 1},
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
@@ -188,11 +193,42 @@ int socket_mark_take_back(int cgroup)
 	return program < 0 ? program : cgroup_program_attach(&mark_kind, cgroup, program);
 }
 
-int socket_mark_guard(int cgroup, uint32_t first, uint32_t mask)
+/* The caller frees it. */
+static char *guard_name(const char *id)
 {
-	_cleanup_close_ int program = load_guard(first, mask);
+	return text_format("holdfast-guard-%s", id);
+}
+
+int socket_mark_guard(int cgroup, uint32_t first, uint32_t mask, const char *id, int *ret_guard)
+{
+	_cleanup_free_ char *name = guard_name(id);
+	_cleanup_close_ int guard = cgroup_program_switch_new(name);
+	_cleanup_close_ int program = guard < 0 ? guard : load_guard(first, mask, guard);
 	int r = program < 0 ? program : cgroup_program_attach(&guard_kind, cgroup, program);
-	return cgroup_program_support(r);
+	if (r < 0) {
+		cgroup_program_switch_forget(name);
+		return cgroup_program_support(r);
+	}
+	*ret_guard = STEAL_FD(guard);
+	return 0;
+}
+
+int socket_mark_guard_open(const char *id, int *ret_guard)
+{
+	_cleanup_free_ char *name = guard_name(id);
+	int guard = cgroup_program_switch_open(name);
+	if (guard < 0)
+		return guard;
+	*ret_guard = guard;
+	return 0;
+}
+
+int socket_mark_guard_shut(const char *id, int guard)
+{
+	_cleanup_free_ char *name = guard_name(id);
+	int r = cgroup_program_switch_set(guard);
+	cgroup_program_switch_forget(name);
+	return r;
 }
 
 /* ---- the public calls ---- */

@@ -27,10 +27,13 @@ int socket_mark_detach(int cgroup_fd);
  */
 int socket_mark_take_back(int cgroup_fd);
 /*
- * Drops, for good, what sockets born in that cgroup or beneath it send with a mark of the block (MARK & MASK == FIRST), as long as any of
- * them lives, also after the cgroup was removed. -EOPNOTSUPP: not on this kernel; others: the cgroup is gone.
+ * A guard: once it is shut it drops, for good, what sockets born in that cgroup or beneath it send with a mark of the block (MARK & MASK ==
+ * FIRST), as long as any of them lives, also after the cgroup was removed. ID is what a later daemon finds it by: letters, digits, '-'.
+ * *ret_guard is to be shut or closed. -EOPNOTSUPP: not on this kernel; others: the cgroup is gone.
  */
-int socket_mark_guard(int cgroup_fd, uint32_t first, uint32_t mask);
+int socket_mark_guard(int cgroup_fd, uint32_t first, uint32_t mask, const char *id, int *ret_guard);
+int socket_mark_guard_open(const char *id, int *ret_guard);
+int socket_mark_guard_shut(const char *id, int guard); /* it cannot be found again */
 /* Opens the cgroup NAME as it is; the caller closes *ret_fd. */
 int socket_mark_cgroup_open(const char *name, int *ret_fd);
 /* Removes a cgroup NAME that is empty; -EBUSY: it is not. 0 also where there was none. */

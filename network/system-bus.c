@@ -158,3 +158,8 @@ enum system_bus_state system_bus_state(const struct system_bus *self)
 {
 	return self->state;
 }
+
+sd_bus *system_bus_get(const struct system_bus *self)
+{
+	return self->state == SYSTEM_BUS_ABSENT ? NULL : self->bus;
+}

@@ -27,3 +27,5 @@ struct system_bus *system_bus_free(struct system_bus *bus); /* accepts NULL, ret
 void system_bus_listen(struct system_bus *bus, system_bus_listener listener, void *userdata);
 void system_bus_start(struct system_bus *bus);
 enum system_bus_state system_bus_state(const struct system_bus *bus);
+/* NULL: it is absent. While it is connecting, what is asked waits until it is up. Borrowed until the loop turns. */
+sd_bus *system_bus_get(const struct system_bus *bus);

@@ -15,6 +15,7 @@ from lab.leaks import SERVER
 from lab.names import NameServer
 from lab.on_bus import NAME, ROOT, OnBus
 from lab.polkit import Double
+from lab.systemd import Systemd
 
 MARKS = 256  # of grants to processes, with the default fwmark
 LATE_PORT, RAW = 4477, 253  # a port that no flow has, and a protocol without ports
@@ -174,6 +175,118 @@ def test_exec(lab):
     lab.leaks.closed([SERVER])
 
 
+_ASK_AND_LOOK = """
+import dbus, sys
+bus = dbus.bus.BusConnection(sys.argv[1])
+gate = dbus.Interface(bus.get_object("org.holdfast.Holdfast1", "/org/holdfast/Holdfast1"), "org.holdfast.Holdfast1.KillSwitch")
+gate.AddBypass({"program": "mine"})
+print(open("/proc/self/cgroup").read())
+"""
+
+
+def beneath_systemd(lab):
+    """The daemon, with what its unit leaves it, and its tunnel, with the real systemd as PID 1."""
+    lab.leaks.prove()
+    systemd = Systemd(lab)
+    daemon = lab.daemon(start=False, environment=systemd.environment)
+    daemon.take_the_units_capabilities()
+    systemd.adopt(daemon)
+    daemon.start()
+    daemon.policy(RESTART_AT_ONCE)
+    daemon.add_tunnel(lab.server().document())
+    daemon.api.start()
+    daemon.wait_connected()
+    return systemd, daemon
+
+
+def exec_beneath(systemd, lab, daemon, name):
+    """A Maker that `holdfastctl exec` started beneath systemd, in somebody's session as it were; and the unit that it is in then."""
+
+    def start(command):
+        def enter():
+            with open(f"{process.CGROUPS}/{session}/cgroup.procs", "w") as file:
+                file.write("0")
+            lab.net.client.join()
+
+        whole = [*systemd.inside, lab.program("holdfastctl"), "--socket", daemon.api.path, "exec", "--", *command]
+        return subprocess.Popen(whole, env=daemon.environment, preexec_fn=enter)
+
+    session = systemd.cgroup("user.slice/user-0.slice/session-1.scope")
+    os.makedirs(f"{process.CGROUPS}/{session}", exist_ok=True)
+    maker = Maker(lab, name, start=start)
+    return maker, f"holdfast-exec-{grants(daemon, type='program')[-1]['id']}.scope"
+
+
+def in_scope(systemd, unit):
+    """How many processes UNIT has in Holdfast's slice."""
+    with open(f"{process.CGROUPS}/{systemd.cgroup('holdfast.slice')}/{unit}/cgroup.procs") as file:
+        return len(file.read().split())
+
+
+def test_exec_in_a_scope(lab):
+    """where systemd is PID 1, holdfastctl exec runs a program in a scope of holdfast.slice: past the tunnel, over the daemon's death, until it is taken back; so it does for a program that asks over D-Bus"""
+    systemd, daemon = beneath_systemd(lab)
+    watch = daemon.api.watch()
+    maker, unit = exec_beneath(systemd, lab, daemon, "first")
+    assert in_scope(systemd, unit) == 1 and grants(daemon, type="program", inEffect=True), grants(daemon)
+    flows, loose = leave_when_granted(lab, maker)
+    stays_inside(lab)
+    watch.close()
+    for _ in range(2):
+        systemd.kill(daemon)
+        for flow in flows:
+            flow.carries()
+        daemon.start()
+        daemon.wait_connected()
+        assert grants(daemon, type="program", inEffect=True), grants(daemon)
+        for flow in (*flows, *goes_by_uplink(lab, maker.socket, 4401)):
+            flow.carries()
+    daemon.api.delete(f"/bypass/{grants(daemon, type='program')[0]['id']}")
+    assert all(is_cut(lab, flow) for flow in flows) and not left_of(lab, loose), "a socket that lives was not cut"
+    stays_inside(lab, maker.socket)
+    assert in_scope(systemd, unit) == 1
+
+    maker.close()
+    lab.leaks.closed([SERVER])
+
+    bus = systemd.environment["DBUS_SYSTEM_BUS_ADDRESS"]
+    systemd.run("gdbus", "wait", "--address", bus, "--timeout", "60", NAME)
+    asked = systemd.run("/usr/bin/python3", "-c", _ASK_AND_LOOK, bus).stdout
+    assert re.search(r"^0::/holdfast\.slice/holdfast-exec-b\d+\.scope$", asked, re.MULTILINE), asked
+
+
+def test_exec_in_a_scope_that_is_gone(lab):
+    """a scope that is stopped takes its grant with it, and its mark is given again: sockets that the program left to others stay cut though systemd has removed their cgroup"""
+    systemd, daemon = beneath_systemd(lab)
+    record = f"{daemon.runtime_dir}/bypass.json"
+    watch = daemon.api.watch()
+    first, unit = exec_beneath(systemd, lab, daemon, "first")
+    flows, loose = leave_when_granted(lab, first)
+    granted = unit.removeprefix("holdfast-exec-").removesuffix(".scope")
+    mark = mark_of(daemon, granted)
+    systemd.run("systemctl", "stop", unit)
+    watch.wait(kind="bypassRemoved", bypass=granted)
+    assert not grants(daemon)
+    assert all(is_cut(lab, flow) for flow in flows) and not left_of(lab, loose), "what the program left to others was not cut"
+
+    watch.close()
+    systemd.kill(daemon)
+    with open(record) as file:
+        kept = json.load(file)
+    assert kept["spentMarks"] == [], kept
+    with open(record, "w") as file:
+        json.dump(kept | {"nextMark": kept["nextMark"] - 1}, file)
+    daemon.start()
+    daemon.wait_connected()
+    second, _ = exec_beneath(systemd, lab, daemon, "second")
+    assert mark_of(daemon, grants(daemon, type="program")[0]["id"]) == mark
+    for flow in goes_by_uplink(lab, second.socket, 4401):
+        flow.close()
+    assert all(is_cut(lab, flow) for flow in flows) and not left_of(lab, loose), "a socket of a grant that ended leaves with another's mark"
+    second.close()
+    first.close()
+
+
 def test_exec_finds_names(lab):
     """a granted program finds names: of the tunnel's resolver inside the tunnel, of one that answers on loopback, and of the uplink's once no tunnel is up"""
     daemon, _ = lab.guarded(connect=False, dns=[topology.INNER_SERVER4])
@@ -237,6 +350,7 @@ for kind, name in (("program", "mine"), ("address", "198.51.100.7")):
 
 def test_exec_on_the_bus(lab):
     """the same over D-Bus for who has polkit's word for `control`: the program that calls is the one that is granted, where the settings say so"""
+    os.makedirs("/run/systemd/system")  # as if systemd were PID 1: it is not on this bus, and the daemon's own cgroup has to do
     on_bus = OnBus(lab)
     Double(lab, on_bus, [f"{NAME}.control"])
 

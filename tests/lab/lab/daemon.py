@@ -56,6 +56,7 @@ class Daemon:
             "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/run/lab/no-bus",
         } | (environment or {})
         self.process = None
+        self.cgroup = f"system.slice/{name}.service"
         self.api = Api(f"{self.runtime_dir}/api.sock")
         self._notified = process.Notified(f"/run/lab/{name}/notify")
 
@@ -82,7 +83,7 @@ class Daemon:
             self.command(),
             self.lab.net.client,
             environment=self.environment | environment | {"NOTIFY_SOCKET": self._notified.path},
-            cgroup=f"system.slice/{self.name}.service",
+            cgroup=self.cgroup,
             limit=self.limit,
         )
         self._notified.wait_ready(self.process)
