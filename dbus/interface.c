@@ -195,7 +195,7 @@ static int reply_property(sd_bus_message *message, const struct property *proper
 static int read_property(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
 	const char *interface, *name;
-	if (!sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Properties", "Get") ||
+	if (!sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Properties", "Get") || !sd_bus_message_has_signature(message, "ss") ||
 		sd_bus_message_read(message, "ss", &interface, &name) < 0)
 		return 0;
 	const struct property *property = find_property(interface, name);

@@ -69,12 +69,13 @@ static void read_delay(json_object *value, const char *pointer, void *ret, struc
 		field_duration(value, pointer, &delay->initial_usec, problems, context);
 		return;
 	}
-	if (!fields_read(value, fields, ELEMENTSOF(fields), pointer, delay, problems, context))
-		return;
+	bool good = fields_read(value, fields, ELEMENTSOF(fields), pointer, delay, problems, context);
 	bool capped = json_object_object_get_ex(value, "max", NULL);
 	if (delay->initial_usec > delay->max_usec)
 		problems_error(problems, pointer_member(at, pointer, "max"), json_object_object_get(value, "max"),
 			"is less than initial");
+	else if (!good)
+		return; /* what was meant is not known */
 	else if (delay->factor > 1 && !capped)
 		problems_warning(problems, pointer, value, "grows without bound; add max");
 	else if (delay->factor == 1 && capped)
