@@ -485,4 +485,4 @@ def test_huge_argument(lab):
     assert done.stdout.strip() == f"{ERROR}.PayloadTooLarge", done
     with open(f"/proc/{on_bus.daemon.process.pid}/status") as file:
         peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
-    assert peak < 200 << 10, f"{peak} KiB"  # the message is 8 MiB; its values would be 600
+    assert peak < 500 << 10, f"{peak} KiB"  # the message is 8 MiB; its values would be 600, and what AddressSanitizer keeps is 256
