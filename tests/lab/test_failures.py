@@ -533,6 +533,7 @@ def _make_test(row, judged):
     def test(lab):
         judged(lab, row)
 
+    test.alone = row.error not in ("peerUnresponsive", "workerUnresponsive")  # which only silence tells of, in seconds
     test.__doc__ = f"{row.driver}, {row.failure}: {row.error or 'no stop'}, and nothing leaves"
     words = "".join(letter if letter.isalnum() else " " for letter in f"{row.driver} {row.failure}").split()
     test.__name__ = "test_" + "_".join(words).lower()

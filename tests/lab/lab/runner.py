@@ -29,10 +29,11 @@ TIMEOUT = 300  # seconds for one test: one that takes longer hangs
 
 
 class Test:
-    """One test: FUNCTION of the file MODULE; `name` is its property as a sentence."""
+    """One test: FUNCTION of the file MODULE; `name` is its property as a sentence. `alone`: nothing runs beside it, for what it prints are times."""
 
     def __init__(self, module, function):
         self.function = function
+        self.alone = getattr(function, "alone", False)
         self.module = module.removeprefix("test_").removeprefix("bench_")
         self.identifier = f"{self.module}.{function.__name__.split('_', 1)[1]}"
         words = (function.__doc__ or "").strip().split("\n")[0].rstrip(".")
@@ -40,7 +41,7 @@ class Test:
 
 
 def discover(folder, prefix="test_"):
-    """Every test below FOLDER, by file and then in the order of the file."""
+    """Every test below FOLDER, by file and then in the order of the file; those that run alone come last."""
     tests = []
     for file in sorted(os.listdir(folder)):
         if not (file.startswith(prefix) and file.endswith(".py")):
@@ -52,7 +53,7 @@ def discover(folder, prefix="test_"):
         functions = [value for name, value in vars(loaded).items() if name.startswith(prefix) and callable(value)]
         functions = [function for function in functions if function.__module__ == module]
         tests += [Test(module, function) for function in sorted(functions, key=lambda function: function.__code__.co_firstlineno)]
-    return tests
+    return sorted(tests, key=lambda test: test.alone)
 
 
 class Run:
@@ -165,7 +166,7 @@ def run_all(tests, folder, build, jobs, keep, report):
     """Runs TESTS, JOBS at a time; `report(number, test, result, run)` is called in the order of the numbers."""
     waiting, running, done, told = list(enumerate(tests, 1)), [], {}, 0
     while waiting or running:
-        while waiting and len(running) < jobs:
+        while waiting and len(running) < (1 if waiting[0][1].alone else jobs):
             number, test = waiting.pop(0)
             running.append(Run(test, number, folder, build, keep))
         patience = max(0, min(run.deadline for run in running) - time.monotonic())
