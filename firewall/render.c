@@ -24,7 +24,9 @@
 
 #include "firewall/check.h"
 #include "firewall/grants.h"
+#include "firewall/match.h"
 #include "firewall/name.h"
+#include "firewall/plan.h"
 
 #define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
 #define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
@@ -56,8 +58,6 @@ struct render {
 	char plain_flow[48]; /* "ct mark and M == 0": of no kind */
 };
 
-#define LINKS_MAX 256 /* uplinks, and local links, that are told apart; more are left out, that is, closed */
-
 static const int families[] = {AF_INET, AF_INET6};
 
 #define add(r, chain, comment, ...) ruleset_add((r)->set, CHAIN_##chain, comment, __VA_ARGS__)
@@ -67,70 +67,7 @@ static const int families[] = {AF_INET, AF_INET6};
 	char buffer[COMMENT_MAX];                                                                                      \
 	snprintf(buffer, sizeof buffer, "%s %s", what, (tunnel)->id)
 
-/* ---- values as text ---- */
-
-static const char *family_word(int family)
-{
-	return family == AF_INET ? "ip" : "ip6";
-}
-
-/* inet_ntop(3) writes some IPv6 addresses with a dotted tail, which not every nft reads; those go in as plain groups.
- */
-static const char *address_text(char buffer[IP_TEXT_MAX], const struct ip_address *address)
-{
-	ip_address_format(buffer, address);
-	if (address->family == AF_INET6 && strchr(buffer, '.')) {
-		size_t length = 0;
-		for (size_t i = 0; i < 16; i += 2)
-			length += (size_t)snprintf(buffer + length, IP_TEXT_MAX - length, "%s%x", i ? ":" : "",
-			        address->bytes[i] << 8 | address->bytes[i + 1]);
-	}
-	return buffer;
-}
-
-static int compare_networks(const void *left, const void *right)
-{
-	const struct ip_prefix *a = left, *b = right;
-	int order = memcmp(a->address.bytes, b->address.bytes, sizeof a->address.bytes);
-	return order ? order : (int)a->length - b->length;
-}
-
-/*
- * "ip daddr 192.0.2.0/24" or "ip daddr { …, … }" of the networks of FAMILY; NULL for none. Sorted, and without those
- * that lie within another: an interval set takes no overlaps. "Everything" is said by the family alone. The caller
- * frees it.
- */
-static char *match_networks(int family, const char *side, const struct ip_prefix *networks, size_t count)
-{
-	_cleanup_free_ struct ip_prefix *sorted = xcalloc(count, sizeof *sorted);
-	size_t kept = 0;
-	for (size_t i = 0; i < count; i++)
-		if (networks[i].address.family == family)
-			sorted[kept++] = ip_prefix_mask(networks[i]);
-	kept = ip_prefixes_merge(sorted, kept);
-	if (kept == 0)
-		return NULL;
-	if (sorted[0].length == 0)
-		return text_format("meta nfproto %s", family == AF_INET ? "ipv4" : "ipv6");
-	struct text text = TEXT_NULL;
-	text_append(&text, "%s %s %s", family_word(family), side, kept > 1 ? "{ " : "");
-	for (size_t i = 0; i < kept; i++) {
-		char address[IP_TEXT_MAX];
-		text_append(&text, "%s%s", i ? ", " : "", address_text(address, &sorted[i].address));
-		if (sorted[i].length < ip_address_bits(&sorted[i].address))
-			text_append(&text, "/%u", sorted[i].length);
-	}
-	text_append(&text, "%s", kept > 1 ? " }" : "");
-	return text_steal(&text);
-}
-
-static char *match_addresses(int family, const char *side, const struct ip_address *addresses, size_t count)
-{
-	_cleanup_free_ struct ip_prefix *hosts = xcalloc(count, sizeof *hosts);
-	for (size_t i = 0; i < count; i++)
-		hosts[i] = (struct ip_prefix){.address = addresses[i], .length = ip_address_bits(&addresses[i])};
-	return match_networks(family, side, hosts, count);
-}
+/* ---- the rules ---- */
 
 static char *match_own_addresses(int family, const struct gate_tunnel *tunnel)
 {
@@ -139,37 +76,6 @@ static char *match_own_addresses(int family, const struct gate_tunnel *tunnel)
 		addresses[i] = tunnel->addresses[i].address;
 	return match_addresses(family, "daddr", addresses, tunnel->address_count);
 }
-
-struct names {
-	const char *names[2 * LINKS_MAX];
-	size_t count;
-};
-
-static void collect_names(struct names *into, const char (*names)[IFNAMSIZ], size_t count)
-{
-	for (size_t i = 0; i < count && into->count < ELEMENTSOF(into->names); i++) {
-		bool known = !interface_name_foreign(names[i]);
-		for (size_t j = 0; j < into->count && !known; j++)
-			known = strcmp(into->names[j], names[i]) == 0;
-		if (!known)
-			into->names[into->count++] = names[i];
-	}
-}
-
-/* `oifname "eth0"` or `oifname { "eth0", "eth1" }`; NULL for none. The caller frees it. */
-static char *match_links(const char *side, const struct names *links)
-{
-	struct text text = TEXT_NULL;
-	if (links->count == 0)
-		return NULL;
-	text_append(&text, "%s %s", side, links->count > 1 ? "{ " : "");
-	for (size_t i = 0; i < links->count; i++)
-		text_append(&text, "%s\"%s\"", i ? ", " : "", links->names[i]);
-	text_append(&text, "%s", links->count > 1 ? " }" : "");
-	return text_steal(&text);
-}
-
-/* ---- the rules ---- */
 
 static void rule_1_loopback(struct render *r)
 {
@@ -822,77 +728,6 @@ static void masquerade_forwarded(struct render *r)
 			add(r, POSTROUTING, comment, "oifname \"%s\" fib saddr type != local masquerade",
 			        tunnel->interface);
 	}
-}
-
-/* ---- checks ---- */
-
-static bool address_good(const struct ip_address *address)
-{
-	return address->family == AF_INET || address->family == AF_INET6;
-}
-
-static bool networks_good(const struct ip_prefix *networks, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!address_good(&networks[i].address) || networks[i].length > ip_address_bits(&networks[i].address))
-			return false;
-	return true;
-}
-
-static bool addresses_good(const struct ip_address *addresses, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		if (!address_good(&addresses[i]))
-			return false;
-	return true;
-}
-
-static const char *tunnel_reason(const struct gate_tunnel *tunnel)
-{
-	if (!tunnel->id || !tunnel_name_valid(tunnel->id))
-		return "a tunnel's id is not valid";
-	if (!tunnel->interface || !interface_name_valid(tunnel->interface) ||
-	        strncmp(tunnel->interface, GATE_LINK_PREFIX, strlen(GATE_LINK_PREFIX)) != 0)
-		return "a tunnel's link is not named hf-…";
-	if (tunnel->endpoint_count > GATE_ENDPOINTS_MAX)
-		return "a tunnel has too many endpoints at a time";
-	for (size_t i = 0; i < tunnel->endpoint_count; i++) {
-		const struct endpoint *endpoint = &tunnel->endpoints[i];
-		if (!address_good(&endpoint->address) || endpoint->port == 0 ||
-		        (endpoint->protocol != IPPROTO_TCP && endpoint->protocol != IPPROTO_UDP))
-			return "an endpoint is not valid";
-	}
-	if ((unsigned)tunnel->state > GATE_TUNNEL)
-		return "a tunnel's state is not valid";
-	if (!networks_good(tunnel->routes, tunnel->route_count) ||
-	        !networks_good(tunnel->addresses, tunnel->address_count) ||
-	        !addresses_good(tunnel->dns, tunnel->dns_count))
-		return "a tunnel's networks, addresses or resolvers are not valid";
-	return NULL;
-}
-
-/* What is wrong with PLAN, or NULL. Settings are checked where they are parsed; here only what would break the text. */
-static const char *plan_reason(const struct gate_plan *plan)
-{
-	if (!plan->settings)
-		return "the plan has no settings";
-	if (!plan->settings->mark_mask || (plan->settings->mark & ~plan->settings->mark_mask))
-		return "the mark does not lie under its mask";
-	for (size_t i = 0; i < plan->attached_count; i++)
-		if (!networks_good(&plan->attached[i].network, 1))
-			return "an attached network is not valid";
-	if (!addresses_good(plan->bootstrap, plan->bootstrap_count))
-		return "a bootstrap resolver is not valid";
-	if (!addresses_good(plan->names_resolvers, plan->names_resolver_count))
-		return "a resolver of granted domains is not valid";
-	if (check_reason(&plan->check))
-		return check_reason(&plan->check);
-	for (size_t i = 0; i < plan->tunnel_count; i++) {
-		const char *reason = tunnel_reason(&plan->tunnels[i]);
-		if (reason)
-			return reason;
-	}
-	return NULL;
 }
 
 /* ---- the whole ---- */
