@@ -84,16 +84,48 @@ static void rule_1_loopback(struct render *r)
 	add(r, REROUTE, "1 loopback", "oifname \"lo\" accept");
 }
 
+/*
+ * What the reroute chain does is mark flows that are new, and what belongs to a flow that is marked (rule 8 marks those that it lets in). Only
+ * questions for names are marked whatever their flow was (rule 5). Most packets are none of these, and pass all of its rules at once.
+ */
+static void rule_1_flows(struct render *r)
+{
+	add(r, REROUTE, "1 flows without a mark", "ct state established %s th dport != 53 accept", r->plain_flow);
+}
+
 /* Whether it demands networks of its own, rather than everything. */
 static bool is_narrow(const struct gate_tunnel *tunnel)
 {
 	return !tunnel->all && tunnel->state != GATE_OPEN;
 }
 
+/* No other tunnel has an address that rule 6 would guard against this one. */
+static bool is_alone(const struct render *r, const struct gate_tunnel *tunnel)
+{
+	size_t addresses = 0;
+	for (size_t i = 0; i < r->plan->tunnel_count; i++)
+		addresses += &r->plan->tunnels[i] == tunnel ? 0 : r->plan->tunnels[i].address_count;
+	return addresses == 0;
+}
+
+static void rule_1_in_from_tunnel(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(in, "1 in from", tunnel);
+	if (is_alone(r, tunnel)) {
+		add(r, INPUT, in, "iifname \"%s\" accept", tunnel->interface);
+		return;
+	}
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to = match_own_addresses(families[i], tunnel);
+		if (to)
+			add(r, INPUT, in, "iifname \"%s\" %s accept", tunnel->interface, to);
+	}
+}
+
 /*
  * Most packets are a tunnel's own, and no rule before 6 is about them: without these they would be held against all of those first, each
- * time. Nothing is accepted here that rule 6 would not accept: in from the tunnel to the addresses that are its own, which rule 6 guards against
- * all other links; out into it what rule 5 does not refuse, and that alone where no narrow tunnel's networks are held before.
+ * time. Nothing is accepted here that rule 6 would not accept: in from the tunnel, where there are other tunnels to the addresses that are its own, which
+ * rule 6 guards against all other links; out into it what rule 5 does not refuse, and that alone where no narrow tunnel's networks are held before.
  */
 static void rule_1_tunnels(struct render *r)
 {
@@ -102,15 +134,10 @@ static void rule_1_tunnels(struct render *r)
 		narrow |= is_narrow(&r->plan->tunnels[i]);
 	for (size_t i = 0; i < r->plan->tunnel_count; i++) {
 		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
-		COMMENT_FOR(in, "1 in from", tunnel);
 		COMMENT_FOR(out, "1 out through", tunnel);
 		if (tunnel->state != GATE_TUNNEL)
 			continue;
-		for (size_t j = 0; j < ELEMENTSOF(families); j++) {
-			_cleanup_free_ char *to = match_own_addresses(families[j], tunnel);
-			if (to)
-				add(r, INPUT, in, "iifname \"%s\" %s accept", tunnel->interface, to);
-		}
+		rule_1_in_from_tunnel(r, tunnel);
 		if (tunnel->all && !narrow)
 			add(r, OUTPUT, out, "oifname \"%s\" " NO_DNS " accept", tunnel->interface);
 	}
@@ -798,6 +825,7 @@ int render_plan(const struct gate_plan *plan, struct ruleset *ret, const char **
 	ret->exists = true;
 	ret->drop = r.drop;
 	rule_1_loopback(&r);
+	rule_1_flows(&r);
 	rule_1_tunnels(&r);
 	rule_2_worker(&r);
 	grants_rule_3(ret, plan->granted);
