@@ -141,8 +141,10 @@ void grants_rule_7(struct ruleset *set, unsigned granted, const struct grant_wor
 
 void grants_masquerade(struct ruleset *set, unsigned granted, const struct grant_words *words)
 {
-	if (granted & ADDRESSES)
-		ruleset_add(set, CHAIN_POSTROUTING, "7 granted", "%s " NOT_INTO_TUNNEL " masquerade", words->is_mark);
+	if (!(granted & ADDRESSES))
+		return;
+	set->translates = true;
+	ruleset_add(set, CHAIN_POSTROUTING, "7 granted", "%s " NOT_INTO_TUNNEL " masquerade", words->is_mark);
 }
 
 /* ---- elements ---- */

@@ -748,6 +748,7 @@ static void release(struct render *r)
 /* forwarding.masquerade: what others send through the tunnel takes the tunnel's address. */
 static void masquerade_forwarded(struct render *r)
 {
+	r->set->translates |= r->plan->settings->masquerade;
 	for (size_t i = 0; i < r->plan->tunnel_count && r->plan->settings->masquerade; i++) {
 		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
 		COMMENT_FOR(comment, "6 masquerade through", tunnel);
@@ -860,6 +861,6 @@ char *gate_render(const struct gate_plan *plan)
 	if (render_plan(plan, &set, &reason) < 0)
 		return NULL;
 	struct text text = TEXT_NULL;
-	ruleset_append(&text, &set);
+	ruleset_append(&text, &set, false);
 	return text_steal(&text);
 }

@@ -20,10 +20,9 @@ static const struct {
                 "insert rule inet holdfast output accept comment \"1 loopback\""},
         {"a rule behind", "add rule inet holdfast prerouting accept"},
         {"a rule that was replaced by one with the same comment",
-                "flush chain inet holdfast postrouting; add rule inet holdfast postrouting oifname { \"docker0\", "
-                "\"virbr0\" } accept comment "
-                "\"release, not among local links\"; add rule inet holdfast postrouting masquerade comment "
-                "\"release\""},
+                "flush chain inet holdfast prerouting; add rule inet holdfast prerouting accept comment "
+                "\"release, new flow\"; add rule inet holdfast prerouting accept comment \"release\""},
+        {"a chain that the gate leaves out", "add chain inet holdfast postrouting { type nat hook postrouting priority 100; }"},
         {"another policy", "add chain inet holdfast output { policy accept; }"},
         {"a dormant table", "add table inet holdfast { flags dormant; }"},
         {"a chain of somebody's", "add chain inet holdfast theirs"},

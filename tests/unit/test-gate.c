@@ -335,6 +335,21 @@ static void a_release_can_be_taken_back(void)
 	gate_free(gate);
 }
 
+static void a_release_translates_addresses_while_it_lasts(void)
+{
+	struct gate *gate = gate_with("closed");
+	CU_ASSERT_FALSE(table_has("chain postrouting"));
+	CU_ASSERT_EQUAL(gate_release(gate, 3600 * USEC_PER_SEC), 0);
+	CU_ASSERT_TRUE(table_has("masquerade comment \"release\""));
+	CU_ASSERT_EQUAL(apply(gate, "connecting"), 0);
+	CU_ASSERT_TRUE(table_has("masquerade comment \"release\""));
+	CU_ASSERT_TRUE(remaining(gate) > 3000 * USEC_PER_SEC);
+	CU_ASSERT_EQUAL(gate_release(gate, 0), 0);
+	CU_ASSERT_EQUAL(apply(gate, "closed"), 0);
+	CU_ASSERT_FALSE(table_has("chain postrouting"));
+	gate_free(gate);
+}
+
 static void a_release_outlives_changes_heals_and_the_daemon(void)
 {
 	struct watched watched;
@@ -404,6 +419,7 @@ static const struct test tests[] = {
         {"counters that cannot be read stand", counters_that_cannot_be_read_stand},
         {"a release opens and the kernel ends it by itself", a_release_opens_and_the_kernel_ends_it_by_itself},
         {"a release can be taken back", a_release_can_be_taken_back},
+        {"a release translates addresses while it lasts", a_release_translates_addresses_while_it_lasts},
         {"a release outlives changes, heals and the daemon", a_release_outlives_changes_heals_and_the_daemon},
         {"a release without an end is not adopted", a_release_without_an_end_is_not_adopted},
         {"a release has its bounds", a_release_has_its_bounds},
