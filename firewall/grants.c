@@ -129,8 +129,6 @@ void grants_rule_7(struct ruleset *set, unsigned granted, const struct grant_wor
 {
 	if (!(granted & ADDRESSES))
 		return;
-	if (words->from_local) /* as rule 1 has it for what is not forwarded: most packets need not be held against every set */
-		ruleset_add(set, CHAIN_PREROUTING, "7 not granted", "ct state established %s accept", words->plain_flow);
 	each_set(set, granted, words, way_out);
 	/* No link: the reroute chain's packets still show that of their first lookup. */
 	ruleset_add(set, CHAIN_OUTPUT, "7 granted", "%s %s accept", words->is_mark, words->is_flow);

@@ -30,9 +30,11 @@
 
 #define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
 #define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
+#define LOOPBACK        "1" /* LOOPBACK_IFINDEX: the kernel's own, in every namespace; a number is sooner compared than a name */
 #define TCP_OR_UDP      "meta l4proto { 6, 17 }"
 #define DNS_PORTS       "{ 53, 853 }"
 #define NO_DNS          TCP_OR_UDP " th dport != " DNS_PORTS
+#define NOT_TO_PORTS    "th dport != 53 th dport != 853" /* sooner told than by sets; of protocols without ports it takes most, and rule 6 the rest */
 #define TO_DNS          TCP_OR_UDP " th dport " DNS_PORTS
 #define FROM_DNS        TCP_OR_UDP " th sport " DNS_PORTS
 #define TO_DNS_BY_ANY   "meta l4proto { 6, 17, 33, 132, 136 } th dport " DNS_PORTS /* DCCP, SCTP and UDP-Lite have ports too */
@@ -79,18 +81,20 @@ static char *match_own_addresses(int family, const struct gate_tunnel *tunnel)
 
 static void rule_1_loopback(struct render *r)
 {
-	add(r, INPUT, "1 loopback", "iifname \"lo\" accept");
-	add(r, OUTPUT, "1 loopback", "oifname \"lo\" accept");
-	add(r, REROUTE, "1 loopback", "oifname \"lo\" accept");
+	add(r, INPUT, "1 loopback", "iif " LOOPBACK " accept");
+	add(r, OUTPUT, "1 loopback", "oif " LOOPBACK " accept");
+	add(r, REROUTE, "1 loopback", "oif " LOOPBACK " accept");
 }
 
 /*
- * What the reroute chain does is mark flows that are new, and what belongs to a flow that is marked (rule 8 marks those that it lets in). Only
- * questions for names are marked whatever their flow was (rule 5). Most packets are none of these, and pass all of its rules at once.
+ * What the chains that mark do is mark flows that are new, and what belongs to a flow that is marked (rule 8 marks those that it lets in). Only
+ * questions for names are marked whatever their flow was (rule 5). Most packets are none of these, and pass all the rules at once.
  */
 static void rule_1_flows(struct render *r)
 {
 	add(r, REROUTE, "1 flows without a mark", "ct state established %s th dport != 53 accept", r->plain_flow);
+	if (r->from_local)
+		add(r, PREROUTING, "1 flows without a mark", "ct state established %s accept", r->plain_flow);
 }
 
 /* Whether it demands networks of its own, rather than everything. */
@@ -139,7 +143,7 @@ static void rule_1_tunnels(struct render *r)
 			continue;
 		rule_1_in_from_tunnel(r, tunnel);
 		if (tunnel->all && !narrow)
-			add(r, OUTPUT, out, "oifname \"%s\" " NO_DNS " accept", tunnel->interface);
+			add(r, OUTPUT, out, "oifname \"%s\" " NOT_TO_PORTS " accept", tunnel->interface);
 	}
 }
 
@@ -468,7 +472,6 @@ static struct grant_words granted_words(const struct render *r)
 	        .is_flow = r->is_flow[MARK_ADDRESS],
 	        .set_mark = r->set_mark[MARK_ADDRESS],
 	        .set_flow = r->set_flow[MARK_ADDRESS],
-	        .plain_flow = r->plain_flow,
 	        .from_local = r->from_local,
 	};
 }
