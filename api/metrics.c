@@ -16,15 +16,9 @@ static const char *const gates[] = {"open", "closed", "connecting", "tunnel", NU
 static const char *const states[] = {
 	"disconnected", "connecting", "connected", "reasserting", "deciding", "waiting", "disconnecting", "failed", NULL};
 
-static json_object *member(json_object *object, const char *key)
-{
-	json_object *value = NULL;
-	return json_object_is_type(object, json_type_object) && json_object_object_get_ex(object, key, &value) ? value : NULL;
-}
-
 static const char *member_text(json_object *object, const char *key)
 {
-	json_object *value = member(object, key);
+	json_object *value = json_object_object_get(object, key);
 	return value ? json_object_get_string(value) : "";
 }
 
@@ -75,7 +69,7 @@ static uint64_t timestamp(const char *rfc3339)
 
 static void append_gate(struct text *text, json_object *status)
 {
-	json_object *gate = member(status, "gate"), *blocked = member(gate, "blocked");
+	json_object *gate = json_object_object_get(status, "gate"), *blocked = json_object_object_get(gate, "blocked");
 	family(text, "protection_state", "gauge", "What is held, one series for each state, the present one 1.");
 	enumeration(text, "protection_state", NULL, protections, member_text(status, "protection"));
 	family(text, "gate_desired_state", "gauge", "What the kernel is to hold.");
@@ -85,14 +79,14 @@ static void append_gate(struct text *text, json_object *status)
 	family(text, "gate_verified_timestamp_seconds", "gauge", "When the gate was last verified.");
 	number(text, "gate_verified_timestamp_seconds", timestamp(member_text(gate, "verifiedAt")));
 	family(text, "gate_failing", "gauge", "Whether the gate could not be brought to what it should be.");
-	number(text, "gate_failing", member(gate, "blockFailure") != NULL);
+	number(text, "gate_failing", json_object_object_get(gate, "blockFailure") != NULL);
 	family(text, "gate_healed_total", "counter", "How often the gate was touched by others and put back.");
-	number(text, "gate_healed_total", json_object_get_uint64(member(gate, "healed")));
+	number(text, "gate_healed_total", json_object_get_uint64(json_object_object_get(gate, "healed")));
 	family(text, "gate_blocked_packets", "gauge", "Packets that the gate has refused, former gates of this daemon included.");
 	static const char *const directions[] = {"out", "in", "forward"};
 	for (size_t i = 0; i < ELEMENTSOF(directions); i++)
 		text_append(text, "holdfast_gate_blocked_packets{direction=\"%s\"} %llu\n", directions[i],
-			(unsigned long long)json_object_get_uint64(member(blocked, directions[i])));
+			(unsigned long long)json_object_get_uint64(json_object_object_get(blocked, directions[i])));
 }
 
 static const struct counter {
@@ -122,7 +116,7 @@ static void append_tunnels(struct text *text, json_object *tunnels)
 		for (size_t i = 0; i < count; i++) {
 			json_object *tunnel = json_object_array_get_idx(tunnels, i);
 			uint64_t value = counter->time ? timestamp(member_text(tunnel, counter->key))
-						       : json_object_get_uint64(member(tunnel, counter->key));
+						       : json_object_get_uint64(json_object_object_get(tunnel, counter->key));
 			text_append(text, "holdfast_%s", counter->name);
 			label(text, "{", "tunnel", member_text(tunnel, "id"));
 			text_append(text, "} %llu\n", (unsigned long long)value);
@@ -139,7 +133,7 @@ static void append_build(struct text *text, json_object *status)
 	family(text, "start_timestamp_seconds", "gauge", "When the daemon was started.");
 	number(text, "start_timestamp_seconds", timestamp(member_text(status, "since")));
 	family(text, "network_available", "gauge", "Whether an uplink is up with a route.");
-	number(text, "network_available", (uint64_t)json_object_get_boolean(member(member(status, "network"), "available")));
+	number(text, "network_available", (uint64_t)json_object_get_boolean(json_object_object_get(json_object_object_get(status, "network"), "available")));
 }
 
 static void append_server(struct text *text, const struct api_server *server)
@@ -156,7 +150,7 @@ char *metrics_render(struct api_server *server, size_t *ret_length)
 	_cleanup_json_ json_object *status = manager_status(server->manager);
 	append_build(&text, status);
 	append_gate(&text, status);
-	append_tunnels(&text, member(status, "tunnels"));
+	append_tunnels(&text, json_object_object_get(status, "tunnels"));
 	append_server(&text, server);
 	*ret_length = text.length;
 	return text_steal(&text);

@@ -131,7 +131,8 @@ void check_rule_7(struct ruleset *set, const struct gate_check *check, const str
 
 void check_masquerade(struct ruleset *set, const struct gate_check *check, const struct check_words *words)
 {
-	if (check->port && check->name)
-		ruleset_add(set, CHAIN_POSTROUTING, "5 connectivity check's name", "%s oifname != \"" GATE_LINK_PREFIX "*\" masquerade",
-		        words->is_mark);
+	if (check->port == 0 || !check->name)
+		return;
+	set->translates = true;
+	ruleset_add(set, CHAIN_POSTROUTING, "5 connectivity check's name", "%s oifname != \"" GATE_LINK_PREFIX "*\" masquerade", words->is_mark);
 }

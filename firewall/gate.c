@@ -166,7 +166,10 @@ static int read_by(int (*readback)(struct readback_socket *, struct readback *),
 
 static int read_table(struct gate *gate, struct readback *ret)
 {
-	return read_by(readback_read, gate, ret);
+	int r = read_by(readback_read, gate, ret);
+	if (r == 0)
+		gate->translates = ret->chains[CHAIN_POSTROUTING].exists;
+	return r;
 }
 
 static uint64_t release_left(const struct gate *gate)
@@ -221,7 +224,7 @@ static int run_replacing(struct gate *gate, const struct ruleset *set)
 static int run_changing(struct gate *gate, const struct ruleset *set)
 {
 	_cleanup_text_ struct text text = TEXT_NULL;
-	ruleset_append(&text, set);
+	ruleset_append(&text, set, gate->translates);
 	return run(gate, text.bytes);
 }
 
@@ -350,6 +353,7 @@ int gate_apply(struct gate *gate, const struct gate_plan *plan)
 		if (r < 0)
 			return r;
 	}
+	set.translates |= set.exists && release_left(gate) > 0;
 	r = commit(gate, &set, false, &committed);
 	if (r == 0 || committed) {
 		struct ruleset former = gate->plan;
@@ -422,6 +426,18 @@ int gate_commit_elements(struct gate *gate, struct elements *elements)
 	return r < 0 ? gate_fail(gate, r == -ERESTART ? -ESTALE : r, "the sets' elements cannot be changed: %s", strerror(-r)) : 0;
 }
 
+/* What is released leaves with the uplink's address: the chain for that is made first. The first change after the release takes it away again. */
+static int translate(struct gate *gate)
+{
+	bool committed = false;
+	if (gate->plan.translates)
+		return 0;
+	gate->plan.translates = true;
+	int r = commit(gate, &gate->plan, false, &committed);
+	gate->plan.translates = r == 0 || committed;
+	return r;
+}
+
 int gate_release(struct gate *gate, uint64_t duration_usec)
 {
 	uint64_t before = gate->release_until;
@@ -436,7 +452,9 @@ int gate_release(struct gate *gate, uint64_t duration_usec)
 	_cleanup_elements_ struct elements elements = {};
 	elements_flush(&elements, SET_RELEASED);
 	append_release(&elements, duration_usec);
-	int r = gate_commit_elements(gate, &elements);
+	int r = duration_usec ? translate(gate) : 0;
+	if (r == 0)
+		r = gate_commit_elements(gate, &elements);
 	if (r < 0)
 		return r;
 	gate->release_until = duration_usec ? monotonic_usec() + duration_usec : 0;

@@ -125,22 +125,10 @@ void grants_rule_6(struct ruleset *set, unsigned granted, const struct grant_wor
 	        "%s " IN_REPLY " " NOT_FROM_TUNNEL " ct state related meta l4proto { 1, 58 } accept", words->is_flow);
 }
 
-/*
- * What both chains do from here on, for grants and for the release, is mark flows that are new, and what belongs to a flow that is marked. Most
- * packets are neither, and need not be held against every set.
- */
-static void flows_without_grant(struct ruleset *set, enum gate_chain chain, const struct grant_words *words)
-{
-	ruleset_add(set, chain, "7 not granted", "ct state established %s accept", words->plain_flow);
-}
-
 void grants_rule_7(struct ruleset *set, unsigned granted, const struct grant_words *words)
 {
 	if (!(granted & ADDRESSES))
 		return;
-	flows_without_grant(set, CHAIN_REROUTE, words);
-	if (words->from_local)
-		flows_without_grant(set, CHAIN_PREROUTING, words);
 	each_set(set, granted, words, way_out);
 	/* No link: the reroute chain's packets still show that of their first lookup. */
 	ruleset_add(set, CHAIN_OUTPUT, "7 granted", "%s %s accept", words->is_mark, words->is_flow);
@@ -151,8 +139,10 @@ void grants_rule_7(struct ruleset *set, unsigned granted, const struct grant_wor
 
 void grants_masquerade(struct ruleset *set, unsigned granted, const struct grant_words *words)
 {
-	if (granted & ADDRESSES)
-		ruleset_add(set, CHAIN_POSTROUTING, "7 granted", "%s " NOT_INTO_TUNNEL " masquerade", words->is_mark);
+	if (!(granted & ADDRESSES))
+		return;
+	set->translates = true;
+	ruleset_add(set, CHAIN_POSTROUTING, "7 granted", "%s " NOT_INTO_TUNNEL " masquerade", words->is_mark);
 }
 
 /* ---- elements ---- */

@@ -11,7 +11,7 @@
 
 /* Matches and statements about MARK_ADDRESS, what flows of no kind have, and "iifname …" of the local links, NULL for none. */
 struct grant_words {
-	const char *is_mark, *is_flow, *set_mark, *set_flow, *plain_flow, *from_local;
+	const char *is_mark, *is_flow, *set_mark, *set_flow, *from_local;
 };
 
 /* GRANTED is the plan's: kinds that nobody was granted have no rules, and cost nothing. */

@@ -261,7 +261,8 @@ static void saw_chain(struct readback *result, const struct nlmsghdr *message)
 	                                   hook.at[NFTA_HOOK_HOOKNUM] &&
 	                                   number_of(hook.at[NFTA_HOOK_HOOKNUM]) == definition->hook_number &&
 	                                   (int32_t)number_of(hook.at[NFTA_HOOK_PRIORITY]) == definition->priority;
-	mix_attribute(&result->frame, attributes.at[NFTA_CHAIN_HANDLE]);
+	if (chain != CHAIN_POSTROUTING) /* which comes and goes */
+		mix_attribute(&result->frame, attributes.at[NFTA_CHAIN_HANDLE]);
 	mix_message(&result->fingerprint, message);
 }
 
@@ -501,8 +502,10 @@ int readback_read(struct readback_socket *socket, struct readback *ret)
 static const char *chain_difference(const struct readback *readback, const struct ruleset *set, enum gate_chain chain)
 {
 	const struct text *seen = &readback->chains[chain].comments, *wanted = &set->chains[chain].comments;
+	if (readback->chains[chain].exists != ruleset_has_chain(set, chain))
+		return readback->chains[chain].exists ? "there is a chain where none should be" : "a chain is missing";
 	if (!readback->chains[chain].exists)
-		return "a chain is missing";
+		return NULL;
 	if (!readback->chains[chain].as_defined)
 		return "a chain hooks elsewhere";
 	if (readback->chains[chain].drops != (chain_definitions[chain].guards && set->drop))
@@ -529,7 +532,10 @@ const char *readback_difference(const struct readback *readback, const struct ru
 		return "a set is missing or another";
 	if (readback->counters != COUNTER_COUNT)
 		return "a counter is missing";
-	if (readback->foreign_chain || readback->uses != CHAIN_COUNT + COUNTER_COUNT + SET_COUNT)
+	uint32_t uses = COUNTER_COUNT + SET_COUNT;
+	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++)
+		uses += ruleset_has_chain(set, chain);
+	if (readback->foreign_chain || readback->uses != uses)
 		return "the table holds what is not Holdfast's";
 	return NULL;
 }

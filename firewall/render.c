@@ -30,9 +30,11 @@
 
 #define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
 #define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
+#define LOOPBACK        "1" /* LOOPBACK_IFINDEX: the kernel's own, in every namespace; a number is sooner compared than a name */
 #define TCP_OR_UDP      "meta l4proto { 6, 17 }"
 #define DNS_PORTS       "{ 53, 853 }"
 #define NO_DNS          TCP_OR_UDP " th dport != " DNS_PORTS
+#define NOT_TO_PORTS    "th dport != 53 th dport != 853" /* sooner told than by sets; of protocols without ports it takes most, and rule 6 the rest */
 #define TO_DNS          TCP_OR_UDP " th dport " DNS_PORTS
 #define FROM_DNS        TCP_OR_UDP " th sport " DNS_PORTS
 #define TO_DNS_BY_ANY   "meta l4proto { 6, 17, 33, 132, 136 } th dport " DNS_PORTS /* DCCP, SCTP and UDP-Lite have ports too */
@@ -79,9 +81,20 @@ static char *match_own_addresses(int family, const struct gate_tunnel *tunnel)
 
 static void rule_1_loopback(struct render *r)
 {
-	add(r, INPUT, "1 loopback", "iifname \"lo\" accept");
-	add(r, OUTPUT, "1 loopback", "oifname \"lo\" accept");
-	add(r, REROUTE, "1 loopback", "oifname \"lo\" accept");
+	add(r, INPUT, "1 loopback", "iif " LOOPBACK " accept");
+	add(r, OUTPUT, "1 loopback", "oif " LOOPBACK " accept");
+	add(r, REROUTE, "1 loopback", "oif " LOOPBACK " accept");
+}
+
+/*
+ * What the chains that mark do is mark flows that are new, and what belongs to a flow that is marked (rule 8 marks those that it lets in). Only
+ * questions for names are marked whatever their flow was (rule 5). Most packets are none of these, and pass all the rules at once.
+ */
+static void rule_1_flows(struct render *r)
+{
+	add(r, REROUTE, "1 flows without a mark", "ct state established %s th dport != 53 accept", r->plain_flow);
+	if (r->from_local)
+		add(r, PREROUTING, "1 flows without a mark", "ct state established %s accept", r->plain_flow);
 }
 
 /* Whether it demands networks of its own, rather than everything. */
@@ -90,10 +103,33 @@ static bool is_narrow(const struct gate_tunnel *tunnel)
 	return !tunnel->all && tunnel->state != GATE_OPEN;
 }
 
+/* No other tunnel has an address that rule 6 would guard against this one. */
+static bool is_alone(const struct render *r, const struct gate_tunnel *tunnel)
+{
+	size_t addresses = 0;
+	for (size_t i = 0; i < r->plan->tunnel_count; i++)
+		addresses += &r->plan->tunnels[i] == tunnel ? 0 : r->plan->tunnels[i].address_count;
+	return addresses == 0;
+}
+
+static void rule_1_in_from_tunnel(struct render *r, const struct gate_tunnel *tunnel)
+{
+	COMMENT_FOR(in, "1 in from", tunnel);
+	if (is_alone(r, tunnel)) {
+		add(r, INPUT, in, "iifname \"%s\" accept", tunnel->interface);
+		return;
+	}
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *to = match_own_addresses(families[i], tunnel);
+		if (to)
+			add(r, INPUT, in, "iifname \"%s\" %s accept", tunnel->interface, to);
+	}
+}
+
 /*
  * Most packets are a tunnel's own, and no rule before 6 is about them: without these they would be held against all of those first, each
- * time. Nothing is accepted here that rule 6 would not accept: in from the tunnel to the addresses that are its own, which rule 6 guards against
- * all other links; out into it what rule 5 does not refuse, and that alone where no narrow tunnel's networks are held before.
+ * time. Nothing is accepted here that rule 6 would not accept: in from the tunnel, where there are other tunnels to the addresses that are its own, which
+ * rule 6 guards against all other links; out into it what rule 5 does not refuse, and that alone where no narrow tunnel's networks are held before.
  */
 static void rule_1_tunnels(struct render *r)
 {
@@ -102,17 +138,12 @@ static void rule_1_tunnels(struct render *r)
 		narrow |= is_narrow(&r->plan->tunnels[i]);
 	for (size_t i = 0; i < r->plan->tunnel_count; i++) {
 		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
-		COMMENT_FOR(in, "1 in from", tunnel);
 		COMMENT_FOR(out, "1 out through", tunnel);
 		if (tunnel->state != GATE_TUNNEL)
 			continue;
-		for (size_t j = 0; j < ELEMENTSOF(families); j++) {
-			_cleanup_free_ char *to = match_own_addresses(families[j], tunnel);
-			if (to)
-				add(r, INPUT, in, "iifname \"%s\" %s accept", tunnel->interface, to);
-		}
+		rule_1_in_from_tunnel(r, tunnel);
 		if (tunnel->all && !narrow)
-			add(r, OUTPUT, out, "oifname \"%s\" " NO_DNS " accept", tunnel->interface);
+			add(r, OUTPUT, out, "oifname \"%s\" " NOT_TO_PORTS " accept", tunnel->interface);
 	}
 }
 
@@ -441,7 +472,6 @@ static struct grant_words granted_words(const struct render *r)
 	        .is_flow = r->is_flow[MARK_ADDRESS],
 	        .set_mark = r->set_mark[MARK_ADDRESS],
 	        .set_flow = r->set_flow[MARK_ADDRESS],
-	        .plain_flow = r->plain_flow,
 	        .from_local = r->from_local,
 	};
 }
@@ -721,6 +751,7 @@ static void release(struct render *r)
 /* forwarding.masquerade: what others send through the tunnel takes the tunnel's address. */
 static void masquerade_forwarded(struct render *r)
 {
+	r->set->translates |= r->plan->settings->masquerade;
 	for (size_t i = 0; i < r->plan->tunnel_count && r->plan->settings->masquerade; i++) {
 		const struct gate_tunnel *tunnel = &r->plan->tunnels[i];
 		COMMENT_FOR(comment, "6 masquerade through", tunnel);
@@ -798,6 +829,7 @@ int render_plan(const struct gate_plan *plan, struct ruleset *ret, const char **
 	ret->exists = true;
 	ret->drop = r.drop;
 	rule_1_loopback(&r);
+	rule_1_flows(&r);
 	rule_1_tunnels(&r);
 	rule_2_worker(&r);
 	grants_rule_3(ret, plan->granted);
@@ -832,6 +864,6 @@ char *gate_render(const struct gate_plan *plan)
 	if (render_plan(plan, &set, &reason) < 0)
 		return NULL;
 	struct text text = TEXT_NULL;
-	ruleset_append(&text, &set);
+	ruleset_append(&text, &set, false);
 	return text_steal(&text);
 }

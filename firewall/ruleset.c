@@ -68,6 +68,11 @@ void ruleset_add(struct ruleset *set, enum gate_chain chain, const char *comment
 	text_append(&set->chains[chain].comments, "%s\n", comment);
 }
 
+bool ruleset_has_chain(const struct ruleset *set, enum gate_chain chain)
+{
+	return chain != CHAIN_POSTROUTING || set->translates;
+}
+
 static const char *policy(const struct ruleset *set, enum gate_chain chain)
 {
 	return chain_definitions[chain].guards && set->drop ? "drop" : "accept";
@@ -84,6 +89,8 @@ static void append_frame(struct text *text, const struct ruleset *set)
 		        set_definitions[name].declaration);
 	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++) {
 		const struct chain_definition *definition = &chain_definitions[chain];
+		if (!ruleset_has_chain(set, chain))
+			continue;
 		text_append(text, "add chain inet %s %s { type %s hook %s priority %d; policy %s; }\n", GATE_TABLE,
 		        definition->name, definition->type, definition->hook, definition->priority, policy(set, chain));
 	}
@@ -93,7 +100,7 @@ static void append_rules(struct text *text, const struct ruleset *set)
 {
 	text_append(text, "table inet %s {\n", GATE_TABLE);
 	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++)
-		if (set->chains[chain].rules.length) {
+		if (set->chains[chain].rules.length && ruleset_has_chain(set, chain)) {
 			text_append(text, "\tchain %s {\n", chain_definitions[chain].name);
 			text_append_bytes(text, set->chains[chain].rules.bytes, set->chains[chain].rules.length);
 			text_append(text, "\t}\n");
@@ -107,7 +114,7 @@ static void append_removal(struct text *text)
 	text_append(text, "add table inet %s\ndelete table inet %s\n", GATE_TABLE, GATE_TABLE);
 }
 
-void ruleset_append(struct text *text, const struct ruleset *set)
+void ruleset_append(struct text *text, const struct ruleset *set, bool translates)
 {
 	if (!set->exists) {
 		append_removal(text);
@@ -115,7 +122,12 @@ void ruleset_append(struct text *text, const struct ruleset *set)
 	}
 	append_frame(text, set);
 	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++)
-		text_append(text, "flush chain inet %s %s\n", GATE_TABLE, chain_definitions[chain].name);
+		if (ruleset_has_chain(set, chain))
+			text_append(text, "flush chain inet %s %s\n", GATE_TABLE, chain_definitions[chain].name);
+	if (translates && !set->translates) {
+		const char *name = chain_definitions[CHAIN_POSTROUTING].name;
+		text_append(text, "flush chain inet %s %s\ndelete chain inet %s %s\n", GATE_TABLE, name, GATE_TABLE, name);
+	}
 	append_rules(text, set);
 }
 

@@ -3,8 +3,8 @@
 
 /*
  * A rendered gate: the rules of each chain as nft(8) text, and beside them what a read-back must find again. The chains
- * and objects of the table are the same in every state; only policies and rules differ. So one transaction needs no
- * more than `add` (which is idempotent), `flush chain` and rules, and what lives in the table (counters, the release)
+ * and objects of the table are the same in every state, but for the chain that translates addresses; only policies and rules differ. So one
+ * transaction needs no more than `add` (which is idempotent), `flush chain` and rules, and what lives in the table (counters, the release)
  * survives it.
  */
 
@@ -61,6 +61,7 @@ extern const struct set_definition set_definitions[SET_COUNT];
 struct ruleset {
 	bool exists; /* false: no table, and all that follows is empty */
 	bool drop;   /* policy of the chains that guard */
+	bool translates; /* CHAIN_POSTROUTING exists: with it the kernel looks for translated addresses at every packet of every flow */
 	struct {
 		struct text rules;    /* a line each, indented */
 		struct text comments; /* a line each, in the same order */
@@ -74,8 +75,14 @@ void ruleset_done(struct ruleset *set);
 void ruleset_add(struct ruleset *set, enum gate_chain chain, const char *comment, const char *format, ...)
         _printf_(4, 5);
 
-/* Appends the transaction that makes the kernel hold SET, keeping what lives in a table of the same shape. */
-void ruleset_append(struct text *text, const struct ruleset *set);
+/* Whether SET has the chain. */
+bool ruleset_has_chain(const struct ruleset *set, enum gate_chain chain);
+
+/*
+ * Appends the transaction that makes the kernel hold SET, keeping what lives in a table of the same shape. TRANSLATES: the table there has
+ * the chain that SET may lack; where it has not, the transaction fails with ENOENT.
+ */
+void ruleset_append(struct text *text, const struct ruleset *set, bool translates);
 
 /* Appends the transaction that replaces whatever table stands there, whole; its sets are empty then. */
 void ruleset_append_replacing(struct text *text, const struct ruleset *set);

@@ -567,23 +567,16 @@ static void command_close(struct driver_session *session)
 
 /* ---- documents ---- */
 
-static json_object *member(json_object *document, const char *key)
-{
-	json_object *value = NULL;
-	json_object_object_get_ex(document, key, &value);
-	return value;
-}
-
 /* Credentials that stand in the tunnel's file. */
 static void take_given(struct driver_session *session, json_object *given)
 {
 	for (size_t i = 0; given && i < json_object_array_length(given); i++) {
-		json_object *item = json_object_array_get_idx(given, i), *value = member(item, "value");
+		json_object *item = json_object_array_get_idx(given, i), *value = json_object_object_get(item, "value");
 		if (!value)
 			continue;
 		if (!session->answers)
 			session->answers = json_object_new_object();
-		json_object_object_add(session->answers, json_object_get_string(member(item, "name")),
+		json_object_object_add(session->answers, json_object_get_string(json_object_object_get(item, "name")),
 		        json_object_new_string(json_object_get_string(value)));
 	}
 }
@@ -591,16 +584,13 @@ static void take_given(struct driver_session *session, json_object *given)
 static int read_document(struct driver_session *session, json_object *document)
 {
 	_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
-	int r = tunnel_config_parse(document, NULL, &session->config, &problems);
-	if (r < 0) {
-		_cleanup_free_ char *text = problems_to_text(&problems);
-		log_error("the tunnel's document is not valid: %s", text);
+	int r = tunnel_config_read(document, &session->config);
+	if (r < 0)
 		return r;
-	}
-	json_object *settings = member(session->config->document, "settings");
+	json_object *settings = json_object_object_get(session->config->document, "settings");
 	if (!command_settings_read(settings, &session->settings, &problems))
 		return -EINVAL;
-	take_given(session, member(settings, "given"));
+	take_given(session, json_object_object_get(settings, "given"));
 	return 0;
 }
 

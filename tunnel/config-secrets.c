@@ -23,14 +23,6 @@ struct walk {
 	void *userdata;
 };
 
-static json_object *member(json_object *object, const char *key)
-{
-	json_object *value = NULL;
-	if (json_object_is_type(object, json_type_object))
-		json_object_object_get_ex(object, key, &value);
-	return value;
-}
-
 static bool same_text(json_object *a, json_object *b)
 {
 	return json_object_is_type(a, json_type_string) && json_object_is_type(b, json_type_string) &&
@@ -39,12 +31,12 @@ static bool same_text(json_object *a, json_object *b)
 
 static json_object *find_former(json_object *formers, json_object *object)
 {
-	const char *identity = member(object, "publicKey") ? "publicKey" : "address";
+	const char *identity = json_object_object_get(object, "publicKey") ? "publicKey" : "address";
 	if (!json_object_is_type(formers, json_type_array))
 		return NULL;
 	for (size_t i = 0; i < json_object_array_length(formers); i++) {
 		json_object *former = json_object_array_get_idx(formers, i);
-		if (same_text(member(former, identity), member(object, identity)))
+		if (same_text(json_object_object_get(former, identity), json_object_object_get(object, identity)))
 			return former;
 	}
 	return NULL;
@@ -68,21 +60,21 @@ static void walk_array(const struct walk *walk, json_object *array, json_object 
 
 static void walk_document(const struct walk *walk, json_object *document, json_object *previous)
 {
-	json_object *settings = member(document, "settings"), *endpoints = member(document, "endpoints");
-	json_object *former = member(previous, "settings");
+	json_object *settings = json_object_object_get(document, "settings"), *endpoints = json_object_object_get(document, "endpoints");
+	json_object *former = json_object_object_get(previous, "settings");
 	char at[POINTER_MAX];
 	walk_object(walk, settings, former, "/settings");
 	if (json_object_is_type(settings, json_type_object)) {
 		json_object_object_foreach(settings, key, value) if (json_object_is_type(value, json_type_array))
-		        walk_array(walk, value, member(former, key), pointer_member(at, "/settings", key));
+		        walk_array(walk, value, json_object_object_get(former, key), pointer_member(at, "/settings", key));
 	}
 	if (json_object_is_type(endpoints, json_type_array))
-		walk_array(walk, endpoints, member(previous, "endpoints"), "/endpoints");
+		walk_array(walk, endpoints, json_object_object_get(previous, "endpoints"), "/endpoints");
 }
 
 static void keep(json_object *object, json_object *former, const char *secret, const char *pointer, void *userdata)
 {
-	json_object *value = member(object, secret), *old = member(former, secret);
+	json_object *value = json_object_object_get(object, secret), *old = json_object_object_get(former, secret);
 	if (!value && json_object_is_type(old, json_type_string))
 		json_object_object_add(object, secret, json_object_new_string(json_object_get_string(old)));
 	else if (json_object_is_type(value, json_type_string) && json_object_get_string_len(value) == 0)
@@ -96,7 +88,7 @@ void secrets_keep(json_object *document, json_object *previous, const struct dri
 
 static void hide(json_object *object, json_object *former, const char *secret, const char *pointer, void *set)
 {
-	json_object *value = member(object, secret);
+	json_object *value = json_object_object_get(object, secret);
 	char at[POINTER_MAX];
 	if (!value)
 		return;

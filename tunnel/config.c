@@ -15,6 +15,7 @@
 #include "tunnel/driver.h"
 #include "util/duration.h"
 #include "util/fields.h"
+#include "util/log.h"
 #include "util/text.h"
 
 #define NETWORKS_MAX  1024 /* routes of one tunnel: the kernel takes more, nobody writes more by hand */
@@ -415,6 +416,17 @@ int tunnel_config_parse(json_object *document, const struct tunnel_config *previ
 	config->document = completed;
 	*ret = STEAL(config);
 	return 0;
+}
+
+int tunnel_config_read(json_object *document, struct tunnel_config **ret)
+{
+	_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
+	int r = tunnel_config_parse(document, NULL, ret, &problems);
+	if (r < 0) {
+		_cleanup_free_ char *text = problems_to_text(&problems);
+		log_error("the tunnel's document is not valid: %s", text);
+	}
+	return r;
 }
 
 struct tunnel_config *tunnel_config_free(struct tunnel_config *config)

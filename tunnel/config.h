@@ -90,6 +90,8 @@ extern const char TUNNEL_ID_RULE[];
  */
 int tunnel_config_parse(json_object *document, const struct tunnel_config *previous, struct tunnel_config **ret,
         struct problems *problems);
+/* The same by a worker, which reads the document anew: it trusts no one else's reading of it. What is wrong with it is logged. */
+int tunnel_config_read(json_object *document, struct tunnel_config **ret);
 struct tunnel_config *tunnel_config_free(struct tunnel_config *config); /* wipes secrets; accepts NULL, returns NULL */
 DEFINE_CLEANUP(struct tunnel_config *, tunnel_config_free)
 #define _cleanup_tunnel_config_ _cleanup_(tunnel_config_freep)

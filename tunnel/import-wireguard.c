@@ -385,13 +385,6 @@ static void read_lines(struct import *import, const char *text, size_t length)
 	end_section(import);
 }
 
-static json_object *member(json_object *object, const char *key)
-{
-	json_object *value = NULL;
-	json_object_object_get_ex(object, key, &value);
-	return value;
-}
-
 #define HALVES_MAX 8 /* a default route that is cut into more pieces than 2^8 is none that a person wrote */
 
 static bool lists(json_object *allowed, const struct ip_prefix *network)
@@ -419,7 +412,7 @@ static bool covers(json_object *allowed, struct ip_prefix network)
 
 static bool allows_everything(json_object *peer)
 {
-	json_object *allowed = member(peer, "allowedIPs");
+	json_object *allowed = json_object_object_get(peer, "allowedIPs");
 	return allowed && (covers(allowed, (struct ip_prefix){.address.family = AF_INET}) ||
 			   covers(allowed, (struct ip_prefix){.address.family = AF_INET6}));
 }
@@ -449,7 +442,7 @@ static json_object *build(struct import *import, const char *id)
 	bool all = choose_carriers(import->peers, carries) > 0;
 	for (size_t i = 0; i < json_object_array_length(import->peers); i++) {
 		json_object *peer = json_object_array_get_idx(import->peers, i);
-		add_all(routes, member(peer, "allowedIPs"));
+		add_all(routes, json_object_object_get(peer, "allowedIPs"));
 		if (carries[i])
 			json_object_object_del(peer, "allowedIPs");
 		json_object_array_add(carries[i] ? endpoints : others, json_object_get(peer));
@@ -477,7 +470,7 @@ static void check_peers(struct import *import)
 	}
 	choose_carriers(import->peers, carries);
 	for (size_t i = 0; i < count; i++)
-		if (carries[i] && !member(json_object_array_get_idx(import->peers, i), "address"))
+		if (carries[i] && !json_object_object_get(json_object_array_get_idx(import->peers, i), "address"))
 			problems_error(import->problems, "", NULL,
 			        "the [Peer] that carries the routes, number %zu, has no Endpoint", i + 1);
 }

@@ -78,16 +78,9 @@ static const char *text_of(json_object *value)
 	               : NULL;
 }
 
-static json_object *member(json_object *object, const char *key)
-{
-	json_object *value = NULL;
-	json_object_object_get_ex(object, key, &value);
-	return value;
-}
-
 const char *openvpn_settings_text(json_object *settings, const char *key)
 {
-	return text_of(member(settings, key));
+	return text_of(json_object_object_get(settings, key));
 }
 
 /* Printable ASCII and line ends; no line of it ends the block. */
@@ -226,22 +219,22 @@ static const struct openvpn_option *find(const char *key)
 /* What OpenVPN would refuse, or could not work, is said before it is started. */
 static void check_whole(json_object *settings, struct problems *problems)
 {
-	bool user = json_object_get_boolean(member(settings, "authUserPass")) || member(settings, "username");
-	if (!member(settings, "ca") && !member(settings, "peerFingerprint"))
+	bool user = json_object_get_boolean(json_object_object_get(settings, "authUserPass")) || json_object_object_get(settings, "username");
+	if (!json_object_object_get(settings, "ca") && !json_object_object_get(settings, "peerFingerprint"))
 		problems_error(problems, "/settings/ca", NULL, "is missing: by it, or by peerFingerprint, the server is known");
-	if (!member(settings, "cert") != !member(settings, "key"))
-		problems_error(problems, member(settings, "cert") ? "/settings/key" : "/settings/cert", NULL,
+	if (!json_object_object_get(settings, "cert") != !json_object_object_get(settings, "key"))
+		problems_error(problems, json_object_object_get(settings, "cert") ? "/settings/key" : "/settings/cert", NULL,
 		        "is missing: a certificate and its key go together");
-	if (!member(settings, "cert") && !user)
+	if (!json_object_object_get(settings, "cert") && !user)
 		problems_error(problems, "/settings/cert", NULL,
 		        "is missing: without a certificate the server must ask for a user name (authUserPass)");
-	if (member(settings, "password") && !member(settings, "username"))
+	if (json_object_object_get(settings, "password") && !json_object_object_get(settings, "username"))
 		problems_error(problems, "/settings/username", NULL, "is missing, beside a password");
-	if (member(settings, "staticChallenge") && !user)
+	if (json_object_object_get(settings, "staticChallenge") && !user)
 		problems_error(problems, "/settings/authUserPass", NULL, "is missing: the response to a challenge goes with a password");
-	if (!!member(settings, "tlsAuth") + !!member(settings, "tlsCrypt") + !!member(settings, "tlsCryptV2") > 1)
+	if (!!json_object_object_get(settings, "tlsAuth") + !!json_object_object_get(settings, "tlsCrypt") + !!json_object_object_get(settings, "tlsCryptV2") > 1)
 		problems_error(problems, "/settings/tlsCrypt", NULL, "only one of tlsAuth, tlsCrypt and tlsCryptV2 is taken");
-	if (member(settings, "ca") && !member(settings, "remoteCertTls") && !member(settings, "verifyX509Name"))
+	if (json_object_object_get(settings, "ca") && !json_object_object_get(settings, "remoteCertTls") && !json_object_object_get(settings, "verifyX509Name"))
 		problems_warning(problems, "/settings/remoteCertTls", NULL,
 		        "is not set: whoever has any certificate of this CA can play the server");
 }
@@ -276,7 +269,7 @@ void openvpn_settings_check(json_object *settings, json_object *endpoints, uint3
 	if (problems->errors != errors)
 		return;
 	check_whole(settings, problems);
-	*ret_mtu = (uint32_t)json_object_get_int64(member(settings, "tunMtu"));
+	*ret_mtu = (uint32_t)json_object_get_int64(json_object_object_get(settings, "tunMtu"));
 }
 
 /* Writing. The first failure is kept. */
@@ -307,7 +300,7 @@ static void put_quoted(struct output *output, const char *value)
 static void put_option(struct output *output, const struct openvpn_option *option, json_object *settings, json_object *value)
 {
 	uint64_t usec = 0;
-	json_object *beside = option->beside ? member(settings, option->beside) : NULL;
+	json_object *beside = option->beside ? json_object_object_get(settings, option->beside) : NULL;
 	bool flag = json_object_is_type(beside, json_type_boolean);
 	switch (option->kind) {
 	case OPENVPN_BLOCK:
@@ -345,9 +338,9 @@ static void put_filters(struct output *output, json_object *settings)
 	static const char *const never[] = {"route ", "route-ipv6 ", "redirect-gateway", "redirect-private", "block-outside-dns"};
 	for (size_t i = 0; i < ELEMENTSOF(never); i++)
 		put(output, "pull-filter ignore \"%s\"\n", never[i]);
-	if (member(settings, "ping"))
+	if (json_object_object_get(settings, "ping"))
 		put(output, "pull-filter ignore \"ping \"\n");
-	if (member(settings, "pingRestart"))
+	if (json_object_object_get(settings, "pingRestart"))
 		put(output, "pull-filter ignore \"ping-restart\"\npull-filter ignore \"ping-exit\"\n");
 }
 
@@ -369,13 +362,13 @@ int openvpn_settings_write(json_object *settings, const struct openvpn_run *run,
 	put(&output, "remote %s %u %s%s\n", ip_address_format(address, &run->endpoint.address), run->endpoint.port,
 		udp ? "udp" : "tcp", six ? "6" : "4");
 	put_filters(&output, settings);
-	if (member(settings, "compress") || member(settings, "compLzo"))
+	if (json_object_object_get(settings, "compress") || json_object_object_get(settings, "compLzo"))
 		put(&output, "allow-compression asym\n");
-	if (member(settings, "username") && !json_object_get_boolean(member(settings, "authUserPass")))
+	if (json_object_object_get(settings, "username") && !json_object_get_boolean(json_object_object_get(settings, "authUserPass")))
 		put(&output, "auth-user-pass\n");
 	for (size_t i = 0; i < openvpn_option_count; i++) {
 		const struct openvpn_option *option = &openvpn_options[i];
-		json_object *value = member(settings, option->key);
+		json_object *value = json_object_object_get(settings, option->key);
 		if (value && option->directive && (udp || !option->udp_only))
 			put_option(&output, option, settings, value);
 	}

@@ -414,16 +414,11 @@ static void openvpn_close(struct driver_session *session)
 	free(session);
 }
 
-/* The worker reads the document anew: it trusts no one else's reading of it. */
 static int read_document(struct driver_session *session, json_object *document)
 {
-	_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
-	int r = tunnel_config_parse(document, NULL, &session->config, &problems);
-	if (r < 0) {
-		_cleanup_free_ char *text = problems_to_text(&problems);
-		log_error("the tunnel's document is not valid: %s", text);
+	int r = tunnel_config_read(document, &session->config);
+	if (r < 0)
 		return r;
-	}
 	json_object_object_get_ex(session->config->document, "settings", &session->auth.settings);
 	return 0;
 }

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the gate costs a user: TCP through a real tunnel with the gate (mode auto) over the same with none (mode off): a ratio within one run.
+
+Tunnel, server and both ends of the connection share one processor, so that what is compared is work: with two it would be hidden where the
+other side is the slower one. What else the machine does only ever slows: the quicker quarters are compared, and where the first rounds do
+not show the goal more are done.
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import statistics
+import time
+
+from lab import process, topology
+from lab.daemon import RESTART_AT_ONCE
+
+GOAL = 0.98
+GUARD = 0.75  # below it something broke, and not the machine was busy
+PORT = 5201
+BLOCK = 256 * 1024
+SEND_BUFFER = 256 * 1024  # less than a tunnel's queue takes: what is lost and sent again is the connection's luck
+TRANSFER = 4 << 20
+TURNS = 4  # transfers behind each change of the mode
+ROUNDS, SECONDS = 5, 5  # at least so many, then on for so long while the goal is not shown
+MANY = 100_000
+
+
+def _pin(*pids):
+    for pid in pids:
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+            os.sched_setaffinity(thread, {process.CLIENT})
+
+
+def _receive(listener):
+    block = bytearray(BLOCK)
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            while connection.recv_into(block):
+                pass
+
+
+@contextlib.contextmanager
+def _receiver(lab):
+    """A process behind the tunnel that takes what comes, connection by connection."""
+    with lab.net.server.entered():
+        listener = socket.create_server((topology.INNER_SERVER4, PORT))
+    pid = os.fork()
+    if pid == 0:
+        _receive(listener)
+    listener.close()
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _transfer(lab):
+    """Seconds for TRANSFER bytes, until the other side has read them all."""
+    block = bytes(BLOCK)
+    with lab.net.client.entered():
+        connection = socket.socket()
+    with connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")  # the one that every kernel has, and no pacing
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        connection.connect((topology.INNER_SERVER4, PORT))
+        begun = time.monotonic()
+        for _ in range(TRANSFER // BLOCK):
+            connection.sendall(block)
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
+        return time.monotonic() - begun
+
+
+def _quick(samples):
+    return statistics.quantiles(samples, n=4)[0]
+
+
+def _compare(lab, daemon, what):
+    """Transfers with the gate and without in turn, and in going first."""
+    took = {"off": [], "auto": []}
+    begun = time.monotonic()
+    for number in itertools.count(1):
+        for mode in ("off", "auto") if number % 2 else ("auto", "off"):
+            daemon.api.mode(mode)
+            assert (daemon.table() is None) == (mode == "off")
+            _transfer(lab)  # for warm caches
+            took[mode] += [_transfer(lab) for _ in range(TURNS)]
+        ratio = _quick(took["off"]) / _quick(took["auto"])
+        if number >= ROUNDS and (ratio >= GOAL or time.monotonic() - begun > SECONDS):
+            break
+    speeds = ", ".join(f"{mode} {TRANSFER / _quick(samples) / 1e6:.0f} MB/s" for mode, samples in took.items())
+    by_pairs = statistics.median(off / auto for off, auto in zip(took["off"], took["auto"]))
+    lab.note(f"throughput through {what}, gate / none: {ratio:.3f} (goal: at least {GOAL}; median of {len(took['off'])} pairs {by_pairs:.3f}; {speeds})")
+    assert ratio >= GUARD, f"{ratio:.3f} is less than {GUARD}"
+
+
+def _measure(lab, daemon, server_pid, program):
+    everywhere = os.sched_getaffinity(0)
+    with _receiver(lab) as receiver:
+        _pin(server_pid, daemon.client_pid(program), receiver, os.getpid())
+        try:
+            _compare(lab, daemon, program)
+            if program == "wireguard-go":
+                daemon.api.patch("/kill-switch", {"bypass": {"addresses": [f"{20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24" for i in range(0, 2 * MANY, 2)]}})
+                _compare(lab, daemon, f"{program}, {MANY:,} networks listed")
+        finally:
+            os.sched_setaffinity(0, everywhere)
+
+
+def bench_throughput_wireguard(lab):
+    """TCP through WireGuard with the gate over without, also with 100,000 networks listed: at least 0.98"""
+    daemon, server = lab.guarded()
+    _measure(lab, daemon, server.process.pid, "wireguard-go")
+
+
+def bench_throughput_openvpn(lab):
+    """TCP through OpenVPN with the gate over without: at least 0.98"""
+    server = lab.openvpn_server()
+    daemon = lab.daemon()
+    daemon.policy(RESTART_AT_ONCE)
+    daemon.add_tunnel(server.document())
+    daemon.api.start()
+    _measure(lab, daemon, server.process.pid, "openvpn")
