@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/device.h"
+#include "daemon/dhcp-users.h"
 #include "daemon/manager.h"
 #include "network/link.h"
 #include "network/resolver.h"
@@ -112,6 +113,7 @@ static void build_demand(struct manager *manager)
 		.names_resolvers = manager->names.resolvers.servers,
 		.names_resolver_count = names ? manager->names.resolvers.count : 0,
 		.names_uid = names ? names_uid() : 0,
+		.dhcp_users = dhcp_users_find(),
 		.granted = granted,
 		.check = check_plan(manager),
 	};
