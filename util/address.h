@@ -28,7 +28,7 @@ struct endpoint {
 #define IP_TEXT_MAX 50	     /* an IPv6 address with a prefix length */
 #define ENDPOINT_TEXT_MAX 64 /* [v6]:port/protocol */
 
-/* Literal addresses only; never a name, a zone or white space. -EINVAL otherwise. */
+/* Literal addresses only; never a name, a zone or white space, nor an IPv4 address written as an IPv6 one. -EINVAL otherwise. */
 int ip_address_parse(const char *text, struct ip_address *ret);
 /* "ADDRESS/LENGTH", or "ADDRESS" alone for a host. Host bits are kept. */
 int ip_prefix_parse(const char *text, struct ip_prefix *ret);

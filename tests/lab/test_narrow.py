@@ -299,10 +299,12 @@ def test_answers_of_the_link(lab):
     rows = [
         (lan, Row("DHCPv4's answer", True, udp_from(topology.LAN4, 67, topology.CLIENT4, 68))),
         (lan, Row("a DHCPv4 client's question", False, udp_from(topology.LAN4, 68, topology.CLIENT4, 67))),
+        (lan, Row("to DHCPv4's port from another", False, udp_from(topology.LAN4, 69, topology.CLIENT4, 68))),
         (lan, Row("to another port than DHCPv4's", False, udp_from(topology.LAN4, 67, topology.CLIENT4, 69))),
         (lan, Row("DHCPv6's answer", True, udp_from(there, 547, here, 546))),
         (lan, Row("DHCPv6's answer from a global address, unasked", False, udp_from(topology.LAN6, 547, topology.CLIENT6, 546))),
         (net.internet, Row("DHCPv6's answer from a public host, unasked", False, udp_from(topology.INTERNET6, 547, topology.CLIENT6, 546, link=None))),
+        (lan, Row("to DHCPv6's port from another", False, udp_from(there, 549, here, 546))),
         (lan, Row("to another port than DHCPv6's", False, udp_from(there, 547, here, 545))),
         (lan, Row("router advertisement", True, icmp6(RA, here, source=there))),
         (lan, Row("router advertisement from a global address", False, icmp6(RA, topology.CLIENT6, source=topology.LAN6))),
