@@ -721,7 +721,7 @@ static bool names_its_server(struct manager *manager, size_t index, const struct
 	if (known->is_literal)
 		return endpoint_equal(&known->endpoint, endpoint);
 	return endpoint->port == known->endpoint.port && endpoint->protocol == known->endpoint.protocol &&
-	       endpoint->address.family != AF_UNSPEC && !ip_address_is_loopback(&endpoint->address);
+	       ip_address_is_remote(&endpoint->address);
 }
 
 /* A worker is no authority on whom it may talk to: one that names somebody else is ended. */

@@ -138,7 +138,7 @@ static bool read_narrow_network(json_object *value, const char *pointer, void *i
 static bool read_resolver(json_object *value, const char *pointer, void *item, struct problems *problems)
 {
 	struct ip_address address;
-	if (ip_address_parse(string_of(value), &address) < 0 || !ip_address_is_unicast(&address) || ip_address_is_loopback(&address)) {
+	if (ip_address_parse(string_of(value), &address) < 0 || !ip_address_is_remote(&address)) {
 		problems_error(problems, pointer, value,
 		        "is no resolver's address; write 192.0.2.53 or 2001:db8::53, not a name and not loopback");
 		return false;

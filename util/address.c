@@ -223,3 +223,8 @@ bool ip_address_is_unicast(const struct ip_address *address)
 	return address->family == AF_INET6 && address->bytes[0] != 0xff &&
 	       memcmp(address->bytes, unspecified, sizeof unspecified) != 0;
 }
+
+bool ip_address_is_remote(const struct ip_address *address)
+{
+	return ip_address_is_unicast(address) && !ip_address_is_loopback(address);
+}

@@ -56,4 +56,6 @@ size_t ip_prefixes_merge(struct ip_prefix *networks, size_t count);
 bool ip_address_is_loopback(const struct ip_address *address);
 /* Whether it can be one host's: not the unspecified address, multicast, the class E range or its broadcast (RFC 1112, RFC 4291 2.4). */
 bool ip_address_is_unicast(const struct ip_address *address);
+/* … and another host's than this one's. */
+bool ip_address_is_remote(const struct ip_address *address);
 uint8_t ip_address_bits(const struct ip_address *address); /* 32 or 128 */
