@@ -155,9 +155,8 @@ static void worker_resolves(struct render *r, const struct gate_tunnel *tunnel)
 		        match_addresses(families[i], "saddr", r->plan->bootstrap, r->plan->bootstrap_count);
 		if (!to || !from)
 			continue;
-		add(r, OUTPUT, out, "%s %s %s " TCP_OR_UDP " th dport 53 accept", r->is_mark[MARK_WORKER],
-		        NOT_INTO_TUNNEL, to);
-		add(r, INPUT, in, "%s %s " TCP_OR_UDP " th sport 53 %s accept", NOT_FROM_TUNNEL, from, REPLY);
+		add(r, OUTPUT, out, "%s %s %s udp dport 53 accept", r->is_mark[MARK_WORKER], NOT_INTO_TUNNEL, to);
+		add(r, INPUT, in, "%s %s udp sport 53 %s accept", NOT_FROM_TUNNEL, from, REPLY);
 	}
 }
 

@@ -714,19 +714,26 @@ static void without_a_descriptor_there_is_an_error_and_no_exit(void)
 /* ---- packets ---- */
 
 /* Sends a datagram to ADDRESS:PORT with MARK. 0, or the errno that told of the refusal. */
-static int send_to(const char *address, uint16_t port, uint32_t mark)
+static int send_by(int style, const char *address, uint16_t port, uint32_t mark)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_INET, style | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error = 0;
 	socklen_t size = sizeof error;
 	inet_pton(AF_INET, address, &to.sin_addr);
 	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0)
 		return errno;
-	if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 || send(fd, "x", 1, 0) < 0)
+	if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
+		return errno;
+	if (style == SOCK_DGRAM && send(fd, "x", 1, 0) < 0)
 		return errno;
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
 	return error;
+}
+
+static int send_to(const char *address, uint16_t port, uint32_t mark)
+{
+	return send_by(SOCK_DGRAM, address, port, mark);
 }
 
 static uint64_t refused_out(struct gate *gate)
@@ -765,21 +772,34 @@ static void packets_meet_the_rules(void)
 		const char *plan, *address;
 		uint16_t port;
 		uint32_t mark;
-		bool passes;
+		bool passes, tcp;
 	} cases[] = {
 	        {"open", "203.0.113.9", 80, 0, true}, /* the positive control */
 	        {"closed", "203.0.113.9", 80, 0, false},
 	        {"closed", "127.0.0.1", 80, 0, true},
 	        {"closed", "203.0.113.7", 51820, WORKER, false},
 	        {"closed", "192.168.7.9", 80, 0, false},
+	        {"closed-wanted", "203.0.113.7", 51820, WORKER, false},
+	        {"closed-wanted", "192.0.2.53", 53, WORKER, false},
+	        {"closed-wanted", "10.9.0.1", 53, 0, false},
+	        {"closed-wanted", "198.51.100.1", 80, 0, false}, /* through the tunnel's link */
 	        {"connecting", "203.0.113.7", 51820, WORKER, true},
 	        {"connecting", "203.0.113.7", 51820, 0, false},
 	        {"connecting", "203.0.113.7", 51821, WORKER, false},
 	        {"connecting", "203.0.113.8", 51820, WORKER, false},
+	        {"connecting", "203.0.113.7", 51820, WORKER, false, .tcp = true},
 	        {"connecting", "198.51.100.1", 80, 0, false}, /* through the tunnel's link */
 	        {"connecting", "192.0.2.53", 53, WORKER, false},
+	        {"connecting", "10.9.0.1", 53, 0, false},
 	        {"resolving", "192.0.2.53", 53, WORKER, true},
+	        {"resolving", "192.0.2.53", 53, WORKER, false, .tcp = true}, /* it asks by UDP alone */
+	        {"resolving", "192.0.2.53", 853, WORKER, false},
+	        {"resolving", "192.0.2.54", 53, WORKER, false},
+	        {"resolving", "203.0.113.7", 53, WORKER, false},
 	        {"resolving", "192.0.2.53", 53, 0, false},
+	        {"tunnel", "203.0.113.7", 51820, WORKER, true},
+	        {"tunnel", "203.0.113.7", 51820, 0, false},
+	        {"tunnel", "192.0.2.53", 53, WORKER, false},
 	        {"tunnel", "198.51.100.1", 80, 0, true},
 	        {"tunnel", "198.51.100.1", 53, 0, false},
 	        {"tunnel", "198.51.100.1", 853, 0, false},
@@ -804,7 +824,7 @@ static void packets_meet_the_rules(void)
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
 		struct gate *gate = gate_with(cases[i].plan);
 		uint64_t before = refused_out(gate);
-		int error = send_to(cases[i].address, cases[i].port, cases[i].mark);
+		int error = send_by(cases[i].tcp ? SOCK_STREAM : SOCK_DGRAM, cases[i].address, cases[i].port, cases[i].mark);
 		bool passed = refused_out(gate) == before;
 		CU_ASSERT_EQUAL(passed, cases[i].passes);
 		if (passed != cases[i].passes)
