@@ -132,7 +132,10 @@ static char *take_name(struct scan *scan)
 {
 	const char *begin = scan->at;
 	skip_string(scan);
-	_cleanup_free_ char *quoted = text_ndup(begin, (size_t)(scan->at - begin));
+	size_t length = (size_t)(scan->at - begin);
+	if (!memchr(begin, '\\', length))
+		return text_ndup(begin + 1, length - 2);
+	_cleanup_free_ char *quoted = text_ndup(begin, length);
 	json_object *name = json_tokener_parse(quoted);
 	char *text = text_dup(json_object_get_string(name));
 	json_object_put(name);

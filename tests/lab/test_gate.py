@@ -269,7 +269,7 @@ def test_counted_all_ways(lab):
 
 
 def test_refused_at_once(lab):
-    """a program learns at once that the gate is closed, on the host as in a container: connect() fails by an ICMP error, no reset, and does not hang"""
+    """a program learns at once that the gate is closed, in a container, too: connect() fails by an ICMP error, no reset, it does not hang"""
     box = Bridge(lab).boxes[0]
     daemon = lab.daemon()
     daemon.api.mode("always")

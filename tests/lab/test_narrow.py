@@ -244,18 +244,40 @@ def test_worker(lab):
     judge(rows, left(lab, rows))
 
 
+def test_dns_by_other_protocols(lab):
+    """the ports of DNS are refused inside the tunnel by whatever protocol has ports; the ports beside them are not"""
+    lab.guarded()
+    for protocol in (33, 132, UDPLITE):  # DCCP, SCTP
+        for port in (53, 853, 54):
+            with lab.net.client.entered():
+                sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
+            refused = False
+            with sock:
+                try:
+                    sock.sendto(struct.pack("!HH28x", 40000, port), (topology.INTERNET4, 0))
+                except PermissionError:
+                    refused = True
+            assert refused == (port != 54), f"protocol {protocol}, port {port}: {'refused' if refused else 'let by'}"
+
+
 # ---- in ----
 
 
 class Inside:
     """What the client's input lets by, seen by raw sockets."""
 
-    PROTOCOLS = ((socket.AF_INET, (socket.IPPROTO_UDP, socket.IPPROTO_TCP, socket.IPPROTO_ICMP)), (socket.AF_INET6, (socket.IPPROTO_UDP, socket.IPPROTO_ICMPV6)))
+    PROTOCOLS = (
+        (socket.AF_INET, socket.IPPROTO_UDP),
+        (socket.AF_INET, socket.IPPROTO_TCP),
+        (socket.AF_INET, socket.IPPROTO_ICMP),
+        (socket.AF_INET6, socket.IPPROTO_UDP),
+        (socket.AF_INET6, socket.IPPROTO_ICMPV6),
+    )
 
     def __init__(self, lab):
         self.lab = lab
         with lab.net.client.entered():
-            self.sockets = [socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, one) for family, protocols in self.PROTOCOLS for one in protocols]
+            self.sockets = [socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol) for family, protocol in self.PROTOCOLS]
 
     def _read(self):
         for sock in self.sockets:
@@ -294,7 +316,7 @@ class Inside:
 
 def test_answers_of_the_link(lab):
     """of DHCP and neighbour discovery what servers, routers and neighbours say comes in, and nothing that looks like it"""
-    lan, net = lab.net.lan, lab.net
+    lan, public = lab.net.lan, lab.net.internet
     here, there = CLIENT_LINK_LOCAL, topology.LAN_LINK_LOCAL
     rows = [
         (lan, Row("DHCPv4's answer", True, udp_from(topology.LAN4, 67, topology.CLIENT4, 68))),
@@ -303,7 +325,7 @@ def test_answers_of_the_link(lab):
         (lan, Row("to another port than DHCPv4's", False, udp_from(topology.LAN4, 67, topology.CLIENT4, 69))),
         (lan, Row("DHCPv6's answer", True, udp_from(there, 547, here, 546))),
         (lan, Row("DHCPv6's answer from a global address, unasked", False, udp_from(topology.LAN6, 547, topology.CLIENT6, 546))),
-        (net.internet, Row("DHCPv6's answer from a public host, unasked", False, udp_from(topology.INTERNET6, 547, topology.CLIENT6, 546, link=None))),
+        (public, Row("DHCPv6's answer from a public host, unasked", False, udp_from(topology.INTERNET6, 547, topology.CLIENT6, 546, link=None))),
         (lan, Row("to DHCPv6's port from another", False, udp_from(there, 549, here, 546))),
         (lan, Row("to another port than DHCPv6's", False, udp_from(there, 547, here, 545))),
         (lan, Row("router advertisement", True, icmp6(RA, here, source=there))),
@@ -311,7 +333,7 @@ def test_answers_of_the_link(lab):
         (lan, Row("redirect", True, icmp6(REDIRECT, here, source=there))),
         (lan, Row("redirect from a global address", False, icmp6(REDIRECT, topology.CLIENT6, source=topology.LAN6))),
         (lan, Row("neighbour solicitation", True, icmp6(NS, here, source=there))),
-        (net.internet, Row("neighbour solicitation of a public host's", False, icmp6(NS, topology.CLIENT6, link=None))),
+        (public, Row("neighbour solicitation of a public host's", False, icmp6(NS, topology.CLIENT6, link=None))),
         (lan, Row("neighbour advertisement", True, icmp6(NA, topology.CLIENT6, source=topology.LAN6))),
         (lan, Row("neighbour advertisement of another code", False, icmp6(NA, here, 1, source=there))),
         (lan, Row("router solicitation", False, icmp6(RS, here, source=there))),
@@ -323,7 +345,7 @@ def test_answers_of_the_link(lab):
     judge([row for _, row in rows], inside.arrived(rows))
     with lab.net.client.entered():  # a renewal, and its answer
         udp(topology.LAN6, 547, source_port=546)(b"renewal")
-    renewal = [(lan, Row("the answer to a renewal", True, rows[4][1].send))]
+    renewal = [(lan, Row("the answer to a renewal", True, udp_from(topology.LAN6, 547, topology.CLIENT6, 546)))]
     assert inside.arrived(renewal), "the answer to a renewal did not come in"
 
 
@@ -345,7 +367,7 @@ def unreachable(port, own_port, protocol=socket.IPPROTO_UDP, address=topology.SE
 
 
 def test_endpoint(lab):
-    """what comes from the endpoint's address, protocol and port comes in, errors about what the worker sent it as well, and nothing else of that host"""
+    """the endpoint's address, protocol and port come in, errors about what the worker sent there as well, and nothing else of that host"""
     server, lan = lab.net.server, lab.net.lan
     rows = [
         (server, Row("the endpoint", True, udp_from(topology.SERVER4, PORT, topology.CLIENT4, 40000))),
@@ -361,11 +383,16 @@ def test_endpoint(lab):
     inside.all_arrive(errors)
     daemon, _, first = connecting(lab)
     port = first.source_port
+    with lab.net.client.entered():  # flows that are none of the worker's: renewals of leases
+        for address in (topology.INTERNET4, topology.SERVER4):
+            udp(address, 67, source_port=68)(b"renewal")
     errors += [
         (server, Row("an error about the worker's", True, unreachable(PORT, port))),
         (lan, Row("an error about the worker's, of a router", True, unreachable(PORT, port))),
         (lan, Row("an error about another port", False, unreachable(PORT + 1, port))),
         (lan, Row("an error about another protocol", False, unreachable(PORT, port, socket.IPPROTO_TCP))),
+        (lan, Row("an error about what another program sent", False, unreachable(67, 68, address=topology.INTERNET4))),
+        (lan, Row("an error about what another program sent to the server", False, unreachable(67, 68))),
         (lan, Row("an error about another host", False, unreachable(PORT, port, address=topology.INTERNET4))),
     ]
     judge([row for _, row in rows + errors], inside.arrived(rows + errors))
