@@ -9,7 +9,7 @@ import socket
 import struct
 from typing import Callable, NamedTuple
 
-from lab import process, topology
+from lab import frames, process, topology
 from lab.leaks import is_wireguard
 from lab.traffic import echo_packet
 
@@ -367,7 +367,11 @@ def unreachable(port, own_port, protocol=socket.IPPROTO_UDP, address=topology.SE
 
 
 def test_endpoint(lab):
-    """the endpoint's address, protocol and port come in, errors about what the worker sent there as well, and nothing else of that host"""
+    """the endpoint's address, protocol and port come in, and errors about what the worker sent there; nothing else does, and nothing is answered"""
+
+    def answers(place):
+        return [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.protocol in (frames.ICMP, frames.TCP)]
+
     server, lan = lab.net.server, lab.net.lan
     rows = [
         (server, Row("the endpoint", True, udp_from(topology.SERVER4, PORT, topology.CLIENT4, 40000))),
@@ -378,7 +382,9 @@ def test_endpoint(lab):
         (lan, Row("the endpoint's port", False, udp_from(topology.LAN4, PORT, topology.CLIENT4, 40000))),
     ]
     inside = Inside(lab)
+    place = lab.capture.mark()
     inside.all_arrive(rows)
+    assert {frame.protocol for frame in answers(place)} == {frames.ICMP, frames.TCP}, "nobody listens, and nobody was told"
     errors = [(server, Row("an error about nothing that was sent", False, unreachable(PORT, 40001)))]
     inside.all_arrive(errors)
     daemon, _, first = connecting(lab)
@@ -395,5 +401,7 @@ def test_endpoint(lab):
         (lan, Row("an error about what another program sent to the server", False, unreachable(67, 68))),
         (lan, Row("an error about another host", False, unreachable(PORT, port, address=topology.INTERNET4))),
     ]
+    place = lab.capture.mark()
     judge([row for _, row in rows + errors], inside.arrived(rows + errors))
+    assert not answers(place), answers(place)[0]
     assert daemon.gate() == "connecting"
