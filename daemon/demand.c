@@ -262,6 +262,7 @@ void demand_build_gate(const struct demand_input *input, struct demand *ret)
 		.names_resolvers = input->names_resolvers,
 		.names_resolver_count = input->names_resolver_count,
 		.names_uid = input->names_uid,
+		.dhcp_users = input->dhcp_users,
 		.granted = input->granted,
 		.check = input->check,
 	};

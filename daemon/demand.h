@@ -32,6 +32,7 @@ struct demand_input {
 	const struct ip_address *names_resolvers;
 	size_t names_resolver_count;
 	uint32_t names_uid;
+	struct gate_dhcp_users dhcp_users;
 	unsigned granted; /* kinds of grants, as in struct gate_plan */
 	struct gate_check check;
 };

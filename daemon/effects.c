@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "daemon/device.h"
+#include "daemon/dhcp-users.h"
 #include "daemon/manager.h"
 #include "network/link.h"
 #include "network/resolver.h"
@@ -112,6 +113,7 @@ static void build_demand(struct manager *manager)
 		.names_resolvers = manager->names.resolvers.servers,
 		.names_resolver_count = names ? manager->names.resolvers.count : 0,
 		.names_uid = names ? names_uid() : 0,
+		.dhcp_users = dhcp_users_find(),
 		.granted = granted,
 		.check = check_plan(manager),
 	};
@@ -719,7 +721,7 @@ static bool names_its_server(struct manager *manager, size_t index, const struct
 	if (known->is_literal)
 		return endpoint_equal(&known->endpoint, endpoint);
 	return endpoint->port == known->endpoint.port && endpoint->protocol == known->endpoint.protocol &&
-	       endpoint->address.family != AF_UNSPEC && !ip_address_is_loopback(&endpoint->address);
+	       ip_address_is_remote(&endpoint->address);
 }
 
 /* A worker is no authority on whom it may talk to: one that names somebody else is ended. */

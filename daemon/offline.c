@@ -9,6 +9,7 @@
 #include <net/if.h>
 #include <string.h>
 
+#include "daemon/dhcp-users.h"
 #include "daemon/manager.h"
 #include "network/link.h"
 #include "network/resolver.h"
@@ -60,7 +61,8 @@ static int close_gate(struct manager *manager)
 {
 	_cleanup_free_ struct network_state *network = xcalloc(1, sizeof *network);
 	struct demand_facts facts[LIFECYCLE_TUNNELS_MAX] = {};
-	struct demand_input input = {.lifecycle = &manager->core, .facts = facts, .settings = manager->settings, .network = network};
+	struct demand_input input = {.lifecycle = &manager->core, .facts = facts, .settings = manager->settings, .network = network,
+		.dhcp_users = dhcp_users_find()};
 	manager->core.mode = GATE_MODE_ALWAYS;
 	demand_build(&input, &manager->demand);
 	bool stands = false;

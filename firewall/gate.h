@@ -58,6 +58,13 @@ struct gate_check {
 #define GATE_CHECK_HTTP  80
 #define GATE_CHECK_HTTPS 443
 
+/* Whom DHCP clients run as, beside root: they alone may renew a lease with the server itself (rule 4). */
+#define GATE_DHCP_USERS_MAX 4
+struct gate_dhcp_users {
+	uint32_t uids[GATE_DHCP_USERS_MAX];
+	size_t count;
+};
+
 struct gate_plan {
 	bool exists;       /* false: no table at all; everything else is then ignored */
 	bool drop_default; /* the chains' policy is drop and everything else is rejected; false with narrow tunnels
@@ -76,6 +83,7 @@ struct gate_plan {
 	const struct ip_address *names_resolvers; /* asked for granted domains, by the user names_uid alone */
 	size_t names_resolver_count;
 	uint32_t names_uid; /* 0: nobody */
+	struct gate_dhcp_users dhcp_users;
 	unsigned granted; /* kinds of grants that have rules, 1u << enum grant_kind; see gate_set_grants() for the rest */
 	struct gate_check check;
 };

@@ -66,6 +66,8 @@ const char *plan_reason(const struct gate_plan *plan)
 		return "a bootstrap resolver is not valid";
 	if (!addresses_good(plan->names_resolvers, plan->names_resolver_count))
 		return "a resolver of granted domains is not valid";
+	if (plan->dhcp_users.count > GATE_DHCP_USERS_MAX)
+		return "there are too many users that DHCP clients run as";
 	if (check_reason(&plan->check))
 		return check_reason(&plan->check);
 	for (size_t i = 0; i < plan->tunnel_count; i++) {

@@ -186,9 +186,8 @@ static void worker_resolves(struct render *r, const struct gate_tunnel *tunnel)
 		        match_addresses(families[i], "saddr", r->plan->bootstrap, r->plan->bootstrap_count);
 		if (!to || !from)
 			continue;
-		add(r, OUTPUT, out, "%s %s %s " TCP_OR_UDP " th dport 53 accept", r->is_mark[MARK_WORKER],
-		        NOT_INTO_TUNNEL, to);
-		add(r, INPUT, in, "%s %s " TCP_OR_UDP " th sport 53 %s accept", NOT_FROM_TUNNEL, from, REPLY);
+		add(r, OUTPUT, out, "%s %s %s udp dport 53 accept", r->is_mark[MARK_WORKER], NOT_INTO_TUNNEL, to);
+		add(r, INPUT, in, "%s %s udp sport 53 %s accept", NOT_FROM_TUNNEL, from, REPLY);
 	}
 }
 
@@ -221,17 +220,38 @@ static void released_traffic(struct render *r)
 	        RELEASED);
 }
 
-/* On every link but a tunnel's: rules this narrow need not wait until a new link is known. */
-static void rule_4_dhcp_and_neighbours(struct render *r)
+/* "meta skuid { 0, … }". The caller frees it. */
+static char *match_dhcp_users(const struct gate_dhcp_users *users)
 {
-	add(r, OUTPUT, "4 DHCPv4 and its renewals",
-	        NOT_INTO_TUNNEL " meta nfproto ipv4 udp sport 68 udp dport 67 accept");
-	add(r, INPUT, "4 DHCPv4", NOT_FROM_TUNNEL " meta nfproto ipv4 udp sport 67 udp dport 68 accept");
+	struct text text = TEXT_NULL;
+	text_append(&text, "meta skuid { 0");
+	for (size_t i = 0; i < users->count; i++)
+		text_append(&text, ", %u", users->uids[i]);
+	text_append(&text, " }");
+	return text_steal(&text);
+}
+
+/*
+ * A lease is renewed with the server itself, be it behind a relay, anywhere: by whom DHCP clients run as, and by nobody else, for a host may let
+ * everybody have the client's port (ip_unprivileged_port_start). What is asked of all that hear it stays on the link.
+ */
+static void dhcp_out(struct render *r)
+{
+	_cleanup_free_ char *users = match_dhcp_users(&r->plan->dhcp_users);
+	add(r, OUTPUT, "4 DHCPv4", NOT_INTO_TUNNEL " ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept");
+	add(r, OUTPUT, "4 DHCPv4 renewals", NOT_INTO_TUNNEL " meta nfproto ipv4 udp sport 68 udp dport 67 %s accept", users);
 	add(r, OUTPUT, "4 DHCPv6",
 	        NOT_INTO_TUNNEL
 	        " ip6 saddr fe80::/10 udp sport 546 ip6 daddr { ff02::1:2, ff05::1:3 } udp dport 547 accept");
 	add(r, OUTPUT, "4 DHCPv6 renewals",
-	        NOT_INTO_TUNNEL " ip6 daddr != ff00::/8 udp sport 546 udp dport 547 accept");
+	        NOT_INTO_TUNNEL " ip6 daddr != ff00::/8 udp sport 546 udp dport 547 %s accept", users);
+}
+
+/* On every link but a tunnel's: rules this narrow need not wait until a new link is known. */
+static void rule_4_dhcp_and_neighbours(struct render *r)
+{
+	dhcp_out(r);
+	add(r, INPUT, "4 DHCPv4", NOT_FROM_TUNNEL " meta nfproto ipv4 udp sport 67 udp dport 68 accept");
 	add(r, INPUT, "4 DHCPv6",
 	        NOT_FROM_TUNNEL " ip6 saddr fe80::/10 udp sport 547 ip6 daddr fe80::/10 udp dport 546 accept");
 	add(r, INPUT, "4 DHCPv6 renewals",

@@ -135,18 +135,10 @@ static bool read_narrow_network(json_object *value, const char *pointer, void *i
 	return true;
 }
 
-static bool is_unicast(const struct ip_address *address)
-{
-	static const uint8_t zero[16];
-	bool v4 = address->family == AF_INET;
-	return memcmp(address->bytes, zero, v4 ? 4 : 16) != 0 &&
-	       (v4 ? address->bytes[0] < 224 : address->bytes[0] != 0xff) && !ip_address_is_loopback(address);
-}
-
 static bool read_resolver(json_object *value, const char *pointer, void *item, struct problems *problems)
 {
 	struct ip_address address;
-	if (ip_address_parse(string_of(value), &address) < 0 || !is_unicast(&address)) {
+	if (ip_address_parse(string_of(value), &address) < 0 || !ip_address_is_remote(&address)) {
 		problems_error(problems, pointer, value,
 		        "is no resolver's address; write 192.0.2.53 or 2001:db8::53, not a name and not loopback");
 		return false;

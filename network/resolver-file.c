@@ -116,7 +116,7 @@ size_t resolver_file_servers(const char *text, struct ip_address *ret, size_t ma
 		struct ip_address address;
 		if (!value || strcmp(key, "nameserver") != 0 || ip_address_parse(value, &address) < 0)
 			continue;
-		if (!ip_address_is_loopback(&address))
+		if (ip_address_is_remote(&address)) /* glibc takes 0.0.0.0 for this host, too */
 			ret[count++] = address;
 	}
 	return count;

@@ -164,7 +164,7 @@ size_t resolved_uplink_servers(struct ip_address *ret, size_t max)
 		if ((address.family != AF_INET && address.family != AF_INET6) || length != ip_address_bits(&address) / 8u)
 			continue;
 		memcpy(address.bytes, bytes, length);
-		if (is_uplinks(index) && !ip_address_is_loopback(&address))
+		if (is_uplinks(index) && ip_address_is_remote(&address))
 			ret[count++] = address;
 	}
 	return count;

@@ -125,17 +125,6 @@ static bool is_question(const struct resolve *resolve, ns_msg *message, size_t i
 	       strcasecmp(ns_rr_name(record), resolve->name) == 0;
 }
 
-/* Name servers that block names answer with addresses at which no server can be: taken as none. */
-static bool is_usable(const struct ip_address *address)
-{
-	static const uint8_t nowhere[16];
-	bool multicast =
-	        address->family == AF_INET ? address->bytes[0] >= 224 : address->bytes[0] == 0xff; /* and 240.0.0.0/4 */
-	bool zero = address->family == AF_INET ? address->bytes[0] == 0
-	                                       : memcmp(address->bytes, nowhere, sizeof nowhere) == 0;
-	return !multicast && !zero && !ip_address_is_loopback(address);
-}
-
 static void keep_address(struct resolve *resolve, const ns_rr *record)
 {
 	struct ip_address address = {.family = ns_rr_type(*record) == ns_t_a ? AF_INET : AF_INET6};
@@ -143,7 +132,7 @@ static void keep_address(struct resolve *resolve, const ns_rr *record)
 	if (ns_rr_rdlen(*record) != length || resolve->count == RESOLVE_ADDRESSES_MAX)
 		return;
 	memcpy(address.bytes, ns_rr_rdata(*record), length);
-	if (is_usable(&address))
+	if (ip_address_is_remote(&address)) /* name servers that block names answer with addresses at which no server can be */
 		resolve->addresses[resolve->count++] = address;
 }
 

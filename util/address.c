@@ -17,12 +17,19 @@ uint8_t ip_address_bits(const struct ip_address *address)
 	return address->family == AF_INET ? 32 : 128;
 }
 
+/* ::ffff:192.0.2.1 is the socket API's way to say 192.0.2.1 (RFC 4291 2.5.5.2); what is sent to it is IPv4, and no rule for IPv6 sees it. */
+static bool is_mapped(const struct ip_address *address)
+{
+	static const uint8_t prefix[] = {[10] = 0xff, 0xff};
+	return memcmp(address->bytes, prefix, sizeof prefix) == 0;
+}
+
 int ip_address_parse(const char *text, struct ip_address *ret)
 {
 	struct ip_address address = {.family = AF_INET};
 	if (inet_pton(AF_INET, text, address.bytes) != 1) {
 		address.family = AF_INET6;
-		if (inet_pton(AF_INET6, text, address.bytes) != 1)
+		if (inet_pton(AF_INET6, text, address.bytes) != 1 || is_mapped(&address))
 			return -EINVAL;
 	}
 	*ret = address;
@@ -215,4 +222,9 @@ bool ip_address_is_unicast(const struct ip_address *address)
 		return address->bytes[0] != 0 && address->bytes[0] < 224;
 	return address->family == AF_INET6 && address->bytes[0] != 0xff &&
 	       memcmp(address->bytes, unspecified, sizeof unspecified) != 0;
+}
+
+bool ip_address_is_remote(const struct ip_address *address)
+{
+	return ip_address_is_unicast(address) && !ip_address_is_loopback(address);
 }

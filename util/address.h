@@ -28,7 +28,7 @@ struct endpoint {
 #define IP_TEXT_MAX 50	     /* an IPv6 address with a prefix length */
 #define ENDPOINT_TEXT_MAX 64 /* [v6]:port/protocol */
 
-/* Literal addresses only; never a name, a zone or white space. -EINVAL otherwise. */
+/* Literal addresses only; never a name, a zone or white space, nor an IPv4 address written as an IPv6 one. -EINVAL otherwise. */
 int ip_address_parse(const char *text, struct ip_address *ret);
 /* "ADDRESS/LENGTH", or "ADDRESS" alone for a host. Host bits are kept. */
 int ip_prefix_parse(const char *text, struct ip_prefix *ret);
@@ -56,4 +56,6 @@ size_t ip_prefixes_merge(struct ip_prefix *networks, size_t count);
 bool ip_address_is_loopback(const struct ip_address *address);
 /* Whether it can be one host's: not the unspecified address, multicast, the class E range or its broadcast (RFC 1112, RFC 4291 2.4). */
 bool ip_address_is_unicast(const struct ip_address *address);
+/* … and another host's than this one's. */
+bool ip_address_is_remote(const struct ip_address *address);
 uint8_t ip_address_bits(const struct ip_address *address); /* 32 or 128 */

@@ -152,39 +152,6 @@ static void position(const char *text, size_t offset, unsigned *ret_line, unsign
 			*ret_column += 1;
 }
 
-/*
- * json-c keeps the last of two members of one name without a word. A document whose meaning depends on which of them a reader
- * takes is refused: the count of member names in the text must equal that in the parsed tree.
- */
-static size_t count_members(json_object *value)
-{
-	size_t count = 0;
-	if (json_object_is_type(value, json_type_object)) {
-		json_object_object_foreach (value, key, member) {
-			(void)key;
-			count += 1 + count_members(member);
-		}
-	} else if (json_object_is_type(value, json_type_array)) {
-		for (size_t i = 0; i < json_object_array_length(value); i++)
-			count += count_members(json_object_array_get_idx(value, i));
-	}
-	return count;
-}
-
-static size_t count_colons(const char *text, size_t length)
-{
-	size_t count = 0;
-	bool quoted = false;
-	for (size_t i = 0; i < length; i++)
-		if (quoted && text[i] == '\\')
-			i++;
-		else if (text[i] == '"')
-			quoted = !quoted;
-		else if (!quoted && text[i] == ':')
-			count++;
-	return count;
-}
-
 static bool only_space(const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
@@ -228,10 +195,8 @@ int json_parse_strict(const char *text, size_t length, json_object **ret, struct
 		problems_error(problems, "", NULL, "is no JSON: %s at line %u, column %u", fault, line, column);
 		return -EINVAL;
 	}
-	if (count_members(value) != count_colons(text, length)) {
-		problems_error(problems, "", NULL, "names a member twice in one object");
+	if (json_text_repeats(text, length, problems))
 		return -EINVAL;
-	}
 	*ret = STEAL(value);
 	return 0;
 }

@@ -97,3 +97,99 @@ const char *json_text_fault(const char *text, size_t length, size_t *ret_offset)
 	}
 	return NULL;
 }
+
+/* ---- names that stand twice ---- */
+
+struct scan {
+	const char *at, *end;
+	struct problems *problems;
+};
+
+static bool next_is(struct scan *scan, char wanted)
+{
+	while (scan->at < scan->end && strchr(" \t\r\n", *scan->at))
+		scan->at++;
+	return scan->at < scan->end && *scan->at == wanted;
+}
+
+/* Goes past WANTED where that comes next. */
+static bool take(struct scan *scan, char wanted)
+{
+	bool found = next_is(scan, wanted);
+	scan->at += found;
+	return found;
+}
+
+static void skip_string(struct scan *scan)
+{
+	for (scan->at++; scan->at < scan->end && *scan->at != '"'; scan->at++)
+		scan->at += *scan->at == '\\';
+	scan->at++;
+}
+
+/* The name that comes next, its escapes read. The caller frees it. */
+static char *take_name(struct scan *scan)
+{
+	const char *begin = scan->at;
+	skip_string(scan);
+	size_t length = (size_t)(scan->at - begin);
+	if (!memchr(begin, '\\', length))
+		return text_ndup(begin + 1, length - 2);
+	_cleanup_free_ char *quoted = text_ndup(begin, length);
+	json_object *name = json_tokener_parse(quoted);
+	char *text = text_dup(json_object_get_string(name));
+	json_object_put(name);
+	return text;
+}
+
+static void scan_value(struct scan *scan, const char *pointer);
+
+static void scan_members(struct scan *scan, const char *pointer)
+{
+	char at[POINTER_MAX];
+	json_object *names = json_object_new_object();
+	while (next_is(scan, '"')) {
+		_cleanup_free_ char *name = take_name(scan);
+		pointer_member(at, pointer, name);
+		if (json_object_object_get_ex(names, name, NULL))
+			problems_error(scan->problems, at, NULL, "stands twice in one object");
+		json_object_object_add(names, name, NULL);
+		take(scan, ':');
+		scan_value(scan, at);
+		take(scan, ',');
+	}
+	take(scan, '}');
+	json_object_put(names);
+}
+
+static void scan_items(struct scan *scan, const char *pointer)
+{
+	char at[POINTER_MAX];
+	for (size_t i = 0; scan->at < scan->end && !next_is(scan, ']'); i++) {
+		scan_value(scan, pointer_index(at, pointer, i));
+		take(scan, ',');
+	}
+	take(scan, ']');
+}
+
+/* As deep as json-c went. */
+static void scan_value(struct scan *scan, const char *pointer)
+{
+	if (take(scan, '{'))
+		scan_members(scan, pointer);
+	else if (take(scan, '['))
+		scan_items(scan, pointer);
+	else if (next_is(scan, '"'))
+		skip_string(scan);
+	else
+		while (scan->at < scan->end && !strchr(",]}", *scan->at))
+			scan->at++;
+}
+
+bool json_text_repeats(const char *text, size_t length, struct problems *problems)
+{
+	struct scan scan = {.at = text, .end = text + length, .problems = problems};
+	size_t errors = problems->errors;
+	scan_value(&scan, "");
+	return problems->errors > errors;
+}

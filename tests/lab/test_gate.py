@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The gate in every state of a tunnel's life (docs/security.md, "What may leave"), seen from the far side of the uplink."""
 
+import errno
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import socket
 import time
 
 from lab import process, topology
+from lab.bridge import Bridge
 from lab.daemon import ASK, RELEASE, RESTART_AT_ONCE, TERMINATE, WAIT_LONG
 from lab.leaks import SERVER, is_wireguard
 from lab.traffic import KINDS, recognise
@@ -250,14 +252,31 @@ def test_counted(lab):
         assert before >= now, (before, now)
 
 
-def test_refused_at_once(lab):
-    """a program learns at once that the gate is closed: connect() fails, it does not hang"""
+def test_counted_all_ways(lab):
+    """what is dropped on its way in, and what containers send and is refused, is counted as well, each packet"""
+    box = Bridge(lab).boxes[0]
     daemon = lab.daemon()
     daemon.api.mode("always")
-    for bound in (False, True):
-        with lab.net.client.entered():
+    for way, sender, address in (("in", lab.net.internet, topology.CLIENT4), ("forward", box, topology.INTERNET4)):
+        with sender.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _ in range(100):
+                sock.sendto(b"counted", (address, 9))
+
+        def told(way=way):
+            return daemon.api.status()["gate"]["blocked"][way]
+
+        process.until(lambda: told() >= 100, lambda: f"{way}: {told()}")
+
+
+def test_refused_at_once(lab):
+    """a program learns at once that the gate is closed, in a container, too: connect() fails by an ICMP error, no reset, it does not hang"""
+    box = Bridge(lab).boxes[0]
+    daemon = lab.daemon()
+    daemon.api.mode("always")
+    for where, namespace in (("", lab.net.client), (" on the uplink", lab.net.client), (" in a container", box)):
+        with namespace.entered():
             sock = socket.socket()
-        if bound:
+        if where == " on the uplink":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
         sock.settimeout(5)
         begun = time.monotonic()
@@ -266,7 +285,8 @@ def test_refused_at_once(lab):
         except TimeoutError:
             raise AssertionError("connect() hung") from None
         except OSError as error:
-            lab.note(f"connect(){' on the uplink' if bound else ''}: {error.strerror} after {(time.monotonic() - begun) * 1000:.1f} ms")
+            assert error.errno == errno.EHOSTUNREACH, error
+            lab.note(f"connect(){where}: {error.strerror} after {(time.monotonic() - begun) * 1000:.1f} ms")
         else:
             raise AssertionError("the gate is open")
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 from lab import process, topology
@@ -158,6 +159,37 @@ def test_malformed_policy(lab):
         json.dump(bad, file)
     fails(daemon.ctl("policy", "set", path), "/rules/0/when/error")
     assert daemon.api.get("/policy")["name"] == RESTART_AT_ONCE["name"]
+
+
+def test_malformed_kill_switch(lab):
+    """malformed settings of the gate: 400 with a pointer to every mistake, all at once; nothing of them is taken, in no layer"""
+    daemon, _ = lab.guarded()
+    headers = {"If-Match": "*"}
+    bad = {
+        "lan": "allow",  # good, and not taken
+        "bypass": {"processes": [{"user": "nobody-of-that-name"}], "domains": ["a..b"], "addresses": ["192.0.2.0/24", "64.0.0.0/7"]},
+        "dns": {"bootstrap": ["127.0.0.53"]},
+        "inbound": [{"protocol": "tcp", "port": 22}, {"protocol": "tcp", "port": 65536}],
+        "uplinks": ['eth0" accept'],
+        "fwmark": {"value": "0x1"},
+        "firewall": {},
+    }
+    first = ["/bypass/domains/0", "/bypass/addresses/1", "/dns/bootstrap/0", "/inbound/1/port", "/uplinks/0", "/fwmark/value", "/firewall"]
+    table, rules = daemon.table(), lab.ip("rule").stdout
+    for method in ("PUT", "PATCH"):
+        body = refused(daemon, 400, "invalidDocument", method, "/kill-switch", bad, headers=headers)
+        pointers = [error["pointer"] for error in body["errors"]]
+        assert sorted(pointers) == sorted(first), pointers
+        ghost = {"lan": "allow", "bypass": {"processes": [{"user": "nobody-of-that-name"}]}}
+        refused(daemon, 400, "invalidDocument", method, "/kill-switch", ghost, pointer="/bypass/processes/0/user", headers=headers)
+        twice = b'{"lan": "allow", "mode": "off", "mode": "auto"}'
+        refused(daemon, 400, "invalidDocument", method, "/kill-switch", twice, pointer="/mode", headers=headers)
+    assert (without_counts(daemon.table()), lab.ip("rule").stdout) == (without_counts(table), rules)
+    lab.leaks.closed([SERVER])
+
+
+def without_counts(table):
+    return re.sub(r"(packets|bytes) \d+", "", table)
 
 
 def test_malformed_body(lab):

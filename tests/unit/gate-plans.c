@@ -64,7 +64,7 @@ static const struct gate_tunnel several[] = {
 
 #define LINKS                                                                                                          \
 	.uplinks = uplinks, .uplink_count = 2, .attached = attached, .attached_count = 3, .local_links = local_links, .local_link_count = 2,                      \
-	.bootstrap = bootstrap, .bootstrap_count = 2
+	.bootstrap = bootstrap, .bootstrap_count = 2, .dhcp_users = {.uids = {101, 998}, .count = 2}
 #define GUARDED .exists = true, .drop_default = true
 
 #define CUSTOM                                                                                                         \

@@ -118,19 +118,26 @@ uint32_t generation_of(struct gate *gate)
 	return generation;
 }
 
-int send_to(const char *address, uint16_t port, uint32_t mark)
+int send_by(int style, const char *address, uint16_t port, uint32_t mark)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port)};
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	_cleanup_close_ int fd = socket(AF_INET, style | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error = 0;
 	socklen_t size = sizeof error;
 	inet_pton(AF_INET, address, &to.sin_addr);
 	if (mark && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) < 0)
 		return errno;
-	if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 || send(fd, "x", 1, 0) < 0)
+	if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
+		return errno;
+	if (style == SOCK_DGRAM && send(fd, "x", 1, 0) < 0)
 		return errno;
 	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
 	return error;
+}
+
+int send_to(const char *address, uint16_t port, uint32_t mark)
+{
+	return send_by(SOCK_DGRAM, address, port, mark);
 }
 
 uint64_t refused_out(struct gate *gate)

@@ -48,7 +48,8 @@ void turn(sd_event *event, uint64_t quiet_msec);
 /* Links whose far ends nobody reads: eth0 is the uplink, hf-home the tunnel's; table 100 is what released traffic may
  * use. By ip(8). */
 void make_links(void);
-/* Sends a datagram to ADDRESS:PORT with MARK. 0, or the errno that told of the refusal. */
+/* Sends a datagram to ADDRESS:PORT with MARK, or with SOCK_STREAM begins a connection. 0, or the errno that told of the refusal. */
+int send_by(int style, const char *address, uint16_t port, uint32_t mark);
 int send_to(const char *address, uint16_t port, uint32_t mark);
 
 /* suite_run() in a network namespace that is made first. */

@@ -185,21 +185,34 @@ static void packets_meet_the_rules(void)
 		const char *plan, *address;
 		uint16_t port;
 		uint32_t mark;
-		bool passes;
+		bool passes, tcp;
 	} cases[] = {
 	        {"open", "203.0.113.9", 80, 0, true}, /* the positive control */
 	        {"closed", "203.0.113.9", 80, 0, false},
 	        {"closed", "127.0.0.1", 80, 0, true},
 	        {"closed", "203.0.113.7", 51820, WORKER, false},
 	        {"closed", "192.168.7.9", 80, 0, false},
+	        {"closed-wanted", "203.0.113.7", 51820, WORKER, false},
+	        {"closed-wanted", "192.0.2.53", 53, WORKER, false},
+	        {"closed-wanted", "10.9.0.1", 53, 0, false},
+	        {"closed-wanted", "198.51.100.1", 80, 0, false}, /* through the tunnel's link */
 	        {"connecting", "203.0.113.7", 51820, WORKER, true},
 	        {"connecting", "203.0.113.7", 51820, 0, false},
 	        {"connecting", "203.0.113.7", 51821, WORKER, false},
 	        {"connecting", "203.0.113.8", 51820, WORKER, false},
+	        {"connecting", "203.0.113.7", 51820, WORKER, false, .tcp = true},
 	        {"connecting", "198.51.100.1", 80, 0, false}, /* through the tunnel's link */
 	        {"connecting", "192.0.2.53", 53, WORKER, false},
+	        {"connecting", "10.9.0.1", 53, 0, false},
 	        {"resolving", "192.0.2.53", 53, WORKER, true},
+	        {"resolving", "192.0.2.53", 53, WORKER, false, .tcp = true}, /* it asks by UDP alone */
+	        {"resolving", "192.0.2.53", 853, WORKER, false},
+	        {"resolving", "192.0.2.54", 53, WORKER, false},
+	        {"resolving", "203.0.113.7", 53, WORKER, false},
 	        {"resolving", "192.0.2.53", 53, 0, false},
+	        {"tunnel", "203.0.113.7", 51820, WORKER, true},
+	        {"tunnel", "203.0.113.7", 51820, 0, false},
+	        {"tunnel", "192.0.2.53", 53, WORKER, false},
 	        {"tunnel", "198.51.100.1", 80, 0, true},
 	        {"tunnel", "198.51.100.1", 53, 0, false},
 	        {"tunnel", "198.51.100.1", 853, 0, false},
@@ -224,7 +237,7 @@ static void packets_meet_the_rules(void)
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
 		struct gate *gate = gate_with(cases[i].plan);
 		uint64_t before = refused_out(gate);
-		int error = send_to(cases[i].address, cases[i].port, cases[i].mark);
+		int error = send_by(cases[i].tcp ? SOCK_STREAM : SOCK_DGRAM, cases[i].address, cases[i].port, cases[i].mark);
 		bool passed = refused_out(gate) == before;
 		CU_ASSERT_EQUAL(passed, cases[i].passes);
 		if (passed != cases[i].passes)

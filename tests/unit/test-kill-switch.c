@@ -154,6 +154,83 @@ static void every_error_is_told_where_it_stands(void)
 	        {"{\"fwmark\": {\"value\": \"0x1\", \"mask\": \"0x5\"}}", "/fwmark/mask"},
 	        {"{\"fwmark\": {\"value\": \"0x1\", \"mask\": \"0x3\"}}", "/fwmark/mask"},
 	        {"{\"fwmark\": {\"value\": \"0x1\", \"mask\": \"0x0\"}}", "/fwmark/mask"},
+	        /* of the wrong type, … */
+	        {"{\"lan\": 7}", "/lan"},
+	        {"{\"lan\": {\"custom\": {}}}", "/lan/custom"},
+	        {"{\"lan\": {\"custom\": [\"10.0.0.0/8\"]}}", "/lan/custom/0"},
+	        {"{\"lan\": {\"custom\": [{\"network\": 7}]}}", "/lan/custom/0/network"},
+	        {"{\"bypass\": []}", "/bypass"},
+	        {"{\"bypass\": {\"processes\": {}}}", "/bypass/processes"},
+	        {"{\"bypass\": {\"processes\": [\"a.service\"]}}", "/bypass/processes/0"},
+	        {"{\"bypass\": {\"processes\": [{\"unit\": 7}]}}", "/bypass/processes/0/unit"},
+	        {"{\"bypass\": {\"domains\": \"example.com\"}}", "/bypass/domains"},
+	        {"{\"bypass\": {\"domains\": [null]}}", "/bypass/domains/0"},
+	        {"{\"bypass\": {\"addresses\": \"192.0.2.1\"}}", "/bypass/addresses"},
+	        {"{\"bypass\": {\"addresses\": [[]]}}", "/bypass/addresses/0"},
+	        {"{\"dns\": \"192.0.2.53\"}", "/dns"},
+	        {"{\"dns\": {\"bootstrap\": \"192.0.2.53\"}}", "/dns/bootstrap"},
+	        {"{\"dns\": {\"bypass\": [7]}}", "/dns/bypass/0"},
+	        {"{\"inbound\": {}}", "/inbound"},
+	        {"{\"inbound\": [22]}", "/inbound/0"},
+	        {"{\"inbound\": [{\"protocol\": 6, \"port\": 22}]}", "/inbound/0/protocol"},
+	        {"{\"inbound\": [{\"protocol\": \"tcp\", \"port\": 22.5}]}", "/inbound/0/port"},
+	        {"{\"inbound\": [{\"protocol\": \"tcp\", \"port\": 22, \"from\": \"10.0.0.0/8\"}]}", "/inbound/0/from"},
+	        {"{\"management\": \"192.0.2.1\"}", "/management"},
+	        {"{\"forwarding\": true}", "/forwarding"},
+	        {"{\"uplinks\": \"eth0\"}", "/uplinks"},
+	        {"{\"fwmark\": \"0x68660000\"}", "/fwmark"},
+	        {"{\"fwmark\": {\"mask\": 65535}}", "/fwmark/mask"},
+	        /* … unknown, or there twice, … */
+	        {"{\"lan\": {\"custom\": [], \"x\": 1}}", "/lan/x"},
+	        {"{\"lan\": {\"custom\": [{\"network\": \"10.0.0.0/8\", \"link\": \"eth0\"}]}}", "/lan/custom/0/link"},
+	        {"{\"bypass\": {\"programs\": []}}", "/bypass/programs"},
+	        {"{\"dns\": {\"servers\": []}}", "/dns/servers"},
+	        {"{\"inbound\": [{\"protocol\": \"tcp\", \"port\": 22, \"to\": []}]}", "/inbound/0/to"},
+	        {"{\"forwarding\": {\"nat\": true}}", "/forwarding/nat"},
+	        {"{\"fwmark\": {\"bits\": 1}}", "/fwmark/bits"},
+	        {"{\"mode\": \"off\", \"lan\": \"block\", \"mode\": \"auto\"}", "/mode"},
+	        {"{\"dns\": {\"lan\": [], \"lan\": []}}", "/dns/lan"},
+	        /* … too wide by one bit, … */
+	        {"{\"bypass\": {\"addresses\": [\"10.0.0.0/8\", \"2002::/15\", \"2001::/16\"]}}", "/bypass/addresses/1"},
+	        {"{\"management\": [\"10.0.0.0/7\"]}", "/management/0"},
+	        {"{\"lan\": {\"custom\": [{\"network\": \"fc00::/15\"}]}}", "/lan/custom/0/network"},
+	        /* … no address, or none that packets have */
+	        {"{\"bypass\": {\"addresses\": [\"192.0.2.1/\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"192.0.2.1/08\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"192.0.2.256\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"192.0.2\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\" 192.0.2.1\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"fe80::1%eth0\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"2001:db8::/129\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"::ffff:192.0.2.1\"]}}", "/bypass/addresses/0"},
+	        {"{\"bypass\": {\"addresses\": [\"192.0.2.1\\u0000\"]}}", "/bypass/addresses/0"},
+	        {"{\"inbound\": [{\"protocol\": \"tcp\", \"port\": 22, \"from\": [\"::ffff:10.0.0.0/104\"]}]}", "/inbound/0/from/0"},
+	        {"{\"dns\": {\"bootstrap\": [\"192.0.2.53\", \"::1\"]}}", "/dns/bootstrap/1"},
+	        {"{\"dns\": {\"bootstrap\": [\"::ffff:127.0.0.1\"]}}", "/dns/bootstrap/0"},
+	        {"{\"dns\": {\"bypass\": [\"0.0.0.0\"]}}", "/dns/bypass/0"},
+	        {"{\"dns\": {\"bypass\": [\"255.255.255.255\"]}}", "/dns/bypass/0"},
+	        {"{\"dns\": {\"lan\": [\"224.0.0.251\"]}}", "/dns/lan/0"},
+	        {"{\"dns\": {\"lan\": [\"ff02::fb\"]}}", "/dns/lan/0"},
+	        {"{\"dns\": {\"lan\": [\"10.0.0.53/32\"]}}", "/dns/lan/0"},
+	        {"{\"bypass\": {\"domains\": [\"\"]}}", "/bypass/domains/0"},
+	        {"{\"bypass\": {\"domains\": [\"a..b\"]}}", "/bypass/domains/0"},
+	        {"{\"bypass\": {\"domains\": [\"-a.example\"]}}", "/bypass/domains/0"},
+	        {"{\"bypass\": {\"domains\": [\"bücher.example\"]}}", "/bypass/domains/0"},
+	        {"{\"bypass\": {\"processes\": [{\"unit\": \".service\"}]}}", "/bypass/processes/0/unit"},
+	        {"{\"bypass\": {\"processes\": [{\"unit\": \"a b.service\"}]}}", "/bypass/processes/0/unit"},
+	        {"{\"bypass\": {\"processes\": [{\"slice\": \"a/b.slice\"}]}}", "/bypass/processes/0/slice"},
+	        {"{\"bypass\": {\"processes\": [{\"user\": \"\"}]}}", "/bypass/processes/0/user"},
+	        {"{\"inbound\": [{\"protocol\": \"tcp\", \"port\": -1}]}", "/inbound/0/port"},
+	        {"{\"inbound\": [{\"port\": 22}]}", "/inbound/0/protocol"},
+	        {"{\"uplinks\": [\"eth0/../x\"]}", "/uplinks/0"},
+	        {"{\"uplinks\": [\"eth*\"]}", "/uplinks/0"},
+	        {"{\"uplinks\": [\"hf0\"]}", "/uplinks/0"},
+	        {"{\"fwmark\": {\"value\": \"0x\"}}", "/fwmark/value"},
+	        {"{\"fwmark\": {\"value\": \"0x6866000g\"}}", "/fwmark/value"},
+	        {"{\"fwmark\": {\"value\": \"0x100\", \"mask\": \"0xff0fff00\"}}", "/fwmark/mask"},
+	        {"{\"bypass\": {\"processes\": [{\"slice\": \"user@1000.slice\"}]}}", "/bypass/processes/0/slice"},
+	        {"{\"bypass\": {\"processes\": [{\"user\": \"-R\"}]}}", "/bypass/processes/0/user"},
+	        {"{\"bypass\": {\"processes\": [{\"user\": \".\"}]}}", "/bypass/processes/0/user"},
 	};
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
 		_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
@@ -166,6 +243,40 @@ static void every_error_is_told_where_it_stands(void)
 			printf("# %s: %s instead of %s\n", cases[i].document,
 			        problems.count ? problems.items[0].pointer : "nothing", cases[i].pointer);
 	}
+}
+
+static char *repeated(const char *part, size_t length)
+{
+	struct text text = TEXT_NULL;
+	for (size_t i = 0; i < length; i++)
+		text_append(&text, "%c", part[i % strlen(part)]);
+	return text_steal(&text);
+}
+
+static void names_have_their_greatest_length(void)
+{
+	static const struct {
+		const char *format, *part;
+		size_t max; /* of what is repeated */
+	} cases[] = {
+	        {"{\"uplinks\": [\"%s\"]}", "a", 15},
+	        {"{\"bypass\": {\"domains\": [\"%s.example\"]}}", "a", 63},
+	        {"{\"bypass\": {\"domains\": [\"%s\"]}}", "a.", 253},
+	        {"{\"bypass\": {\"processes\": [{\"unit\": \"%s.service\"}]}}", "a", 255 - 8},
+	        {"{\"bypass\": {\"processes\": [{\"slice\": \"%s.slice\"}]}}", "a", 255 - 6},
+	        {"{\"bypass\": {\"processes\": [{\"user\": \"%s\"}]}}", "a", 32},
+	};
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++)
+		for (size_t more = 0; more <= strlen(cases[i].part); more += strlen(cases[i].part)) {
+			_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
+			_cleanup_kill_switch_ struct kill_switch *settings = NULL;
+			_cleanup_free_ char *name = repeated(cases[i].part, cases[i].max + more);
+			struct text text = TEXT_NULL;
+			const char *at = strstr(cases[i].format, "%s");
+			text_append(&text, "%.*s%s%s", (int)(at - cases[i].format), cases[i].format, name, at + 2);
+			_cleanup_free_ char *document = text_steal(&text);
+			CU_ASSERT_EQUAL(parse(document, &settings, &problems), more ? -EINVAL : 0);
+		}
 }
 
 static void all_errors_are_told_at_once(void)
@@ -283,6 +394,7 @@ static const struct test tests[] = {
         {"the whole document is read", the_whole_document_is_read},
         {"what is printed reads back the same", what_is_printed_reads_back_the_same},
         {"every error is told where it stands", every_error_is_told_where_it_stands},
+        {"names have their greatest length", names_have_their_greatest_length},
         {"all errors are told at once", all_errors_are_told_at_once},
         {"a hostile length is refused", a_hostile_length_is_refused},
         {"a hundred thousand networks are taken and no more", a_hundred_thousand_networks_are_taken_and_no_more},

@@ -22,7 +22,7 @@
 #define KEPT  STATE "/resolver.json"
 #define CONF  "/run/etc/resolv.conf"
 
-#define FORMER "# the uplink's\nsearch lan.example\nnameserver 10.1.0.1\nnameserver 127.0.0.1\nnameserver fd01::1\n"
+#define FORMER "# the uplink's\nsearch lan.example\nnameserver 10.1.0.1\nnameserver 127.0.0.1\nnameserver 0.0.0.0\nnameserver ::\nnameserver ::1\nnameserver fd01::1\n"
 #define OURS(server) "# Written by holdfastd for hf-home while its tunnel carries; what stood here comes back.\nnameserver " server "\n"
 
 static struct ip_address server(const char *text)

@@ -166,7 +166,9 @@ static void what_may_not_enter_rule_text_is_refused(void)
 	struct ip_prefix no_family[] = {{.address.family = AF_UNSPEC}},
 	                 too_long[] = {{.address.family = AF_INET, .length = 33}};
 	struct ip_address no_address[] = {{.family = 99}};
-	struct endpoint no_port[] = {{.address.family = AF_INET, .protocol = IPPROTO_UDP}};
+	struct endpoint no_port[] = {{.address.family = AF_INET, .protocol = IPPROTO_UDP}}, too_many[GATE_ENDPOINTS_MAX + 1];
+	for (size_t i = 0; i < ELEMENTSOF(too_many); i++)
+		too_many[i] = (struct endpoint){.address.family = AF_INET, .port = 1, .protocol = IPPROTO_UDP};
 	const struct gate_tunnel bad[] = {
 	        {.id = "home\" accept", .interface = "hf-home"},
 	        {.id = NULL, .interface = "hf-home"},
@@ -177,7 +179,7 @@ static void what_may_not_enter_rule_text_is_refused(void)
 	        {.id = "home", .interface = "hf-home", .routes = too_long, .route_count = 1},
 	        {.id = "home", .interface = "hf-home", .dns = no_address, .dns_count = 1},
 	        {.id = "home", .interface = "hf-home", .endpoints = no_port, .endpoint_count = 1},
-	        {.id = "home", .interface = "hf-home", .endpoints = no_port, .endpoint_count = GATE_ENDPOINTS_MAX + 1},
+	        {.id = "home", .interface = "hf-home", .endpoints = too_many, .endpoint_count = ELEMENTSOF(too_many)},
 	        {.id = "home", .interface = "hf-home", .state = (enum gate_state)9},
 	};
 	_cleanup_kill_switch_ struct kill_switch *settings = kill_switch_default();
@@ -190,6 +192,10 @@ static void what_may_not_enter_rule_text_is_refused(void)
 		CU_ASSERT_PTR_NULL(gate_render(&plan));
 	}
 	CU_ASSERT_PTR_NULL(gate_render(&(struct gate_plan){.exists = true}));
+	const struct gate_plan crowded = {.exists = true, .settings = settings, .dhcp_users = {.count = GATE_DHCP_USERS_MAX + 1}};
+	CU_ASSERT_PTR_NULL(gate_render(&crowded));
+	const struct gate_plan stray = {.exists = true, .settings = &(struct kill_switch){.mark = 0x1, .mark_mask = 0xff00}};
+	CU_ASSERT_PTR_NULL(gate_render(&stray));
 }
 
 static void states_have_names(void)

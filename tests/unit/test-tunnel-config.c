@@ -140,7 +140,7 @@ static void endpoints_are_addresses_or_host_names(void)
 	        "192.0.2.1:1/udp", "[2001:db8::1]:65535/tcp", "127.0.0.1:1/udp", "vpn.example:51820/udp", "a:1/udp", "x-1.y2:1/udp"};
 	static const char *const bad[] = {"", ":1/udp", "vpn.example", "vpn.example:0/udp", "vpn.example:1",
 	        "vpn_x.example:1/udp", "-a:1/udp", "a-:1/udp", "a..b:1/udp", "a.:1/udp", "1.2.3:1/udp",
-	        "256.1.1.1:1/udp", "0.0.0.0:1/udp", "239.1.1.1:1/udp", "255.255.255.255:1/udp", "[::]:1/udp", "[ff02::1]:1/udp", "2001:db8::1:1/udp", "[vpn]:1/udp", "a b:1/udp", "a:1/udp "};
+	        "256.1.1.1:1/udp", "0.0.0.0:1/udp", "239.1.1.1:1/udp", "255.255.255.255:1/udp", "[::]:1/udp", "[ff02::1]:1/udp", "[::ffff:192.0.2.1]:1/udp", "2001:db8::1:1/udp", "[vpn]:1/udp", "a b:1/udp", "a:1/udp "};
 	for (size_t i = 0; i < ELEMENTSOF(good); i++) {
 		struct tunnel_endpoint endpoint;
 		CU_ASSERT_EQUAL_FATAL(tunnel_endpoint_parse(good[i], &endpoint), 0);

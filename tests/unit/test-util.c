@@ -188,6 +188,27 @@ static void json_is_strict(void)
 	}
 }
 
+static void every_member_that_stands_twice_is_told(void)
+{
+	static const struct {
+		const char *text, *pointers;
+	} cases[] = {
+		{"{\"a\":1,\"a\":2}", "/a"},
+		{"{\"a\":1,\"b\":{},\"\\u0061\":[]}", "/a"},
+		{" { \"x\" : [ 1 , { \"b\" : \"}\" , \"c/d\" : -1.5e3 , \"c/d\" : \"\\\"{\" } ] , \"y\" : null , \"x\" : 2 } ", "/x/1/c~1d /x"},
+		{"[[],{},{\"a\":1},{\"a\":{\"a\":1,\"a\":[],\"a\":{}}}]", "/3/a/a /3/a/a"},
+	};
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
+		_cleanup_text_ struct text pointers = TEXT_NULL;
+		json_object *value = NULL;
+		CU_ASSERT_EQUAL(json_parse_strict(cases[i].text, strlen(cases[i].text), &value, &problems), -EINVAL);
+		for (size_t j = 0; j < problems.count; j++)
+			text_append(&pointers, "%s%s", j ? " " : "", problems.items[j].pointer);
+		CU_ASSERT_STRING_EQUAL(pointers.bytes, cases[i].pointers);
+	}
+}
+
 /* json-c alone reads each of these. */
 static void what_json_c_lets_by_is_no_json_all_the_same(void)
 {
@@ -333,6 +354,7 @@ static const struct test tests[] = {
 	{"networks know what is inside", networks_know_what_is_inside},
 	{"networks are merged, and end where they end", networks_are_merged},
 	{"JSON is read strictly", json_is_strict},
+	{"every member that stands twice is told", every_member_that_stands_twice_is_told},
 	{"what json-c lets by is no JSON all the same", what_json_c_lets_by_is_no_json_all_the_same},
 	{"a field table finds all errors at once", fields_find_all_errors_at_once},
 	{"no number of warnings hides an error, and what is not listed is counted", no_warnings_hide_an_error},

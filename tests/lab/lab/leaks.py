@@ -60,10 +60,11 @@ def is_allowed(frame, endpoints=()):
     if frame.ethertype == frames.ETH_ARP:
         return True
     if frame.protocol == frames.ICMPV6:
-        return frame.icmp_type in (133, 135, 136) and frame.bytes[14 + 7] == 255  # RFC 4861: the hop limit of what stays on link
+        on_link = frame.bytes[14 + 7] == 255 and frame.destination.startswith(("fe80:", "ff02:"))  # RFC 4861: the hop limit of what stays there
+        return on_link and frame.icmp_type in (133, 135, 136)
     if frame.protocol == frames.UDP:
         if (frame.source_port, frame.destination_port) == (68, 67):
-            return True
+            return frame.destination in ("255.255.255.255", topology.GATEWAY4)
         if (frame.source_port, frame.destination_port) == (546, 547):
             return frame.destination in ("ff02::1:2", "ff05::1:3")
     there = (frame.destination, frame.destination_port)

@@ -49,10 +49,11 @@ SECOND = Inside("10.8.0.1", "fd08::1", "10.8.0.2", "fd08::2")  # of a second ser
 
 
 class Server:
-    """Listens on PORT of every address of the server's namespace; the client it knows has the addresses INSIDE."""
+    """Listens on PORT of every address of NAMESPACE (the server's); the client it knows has the addresses INSIDE."""
 
-    def __init__(self, lab, key=None, client=None, port=PORT, name="wgs", inside=Inside()):
+    def __init__(self, lab, key=None, client=None, port=PORT, name="wgs", inside=Inside(), namespace=None):
         self.lab, self.port, self.name, self.inside = lab, port, name, inside
+        self.namespace = namespace or lab.net.server
         self.key, self.client = key or Key.new(), client or Key.new()
         self.process = None
         self.start()
@@ -71,7 +72,7 @@ class Server:
                 self.lab,
                 "wireguard-server",
                 ["wireguard-go", "-f", self.name],
-                self.lab.net.server,
+                self.namespace,
                 environment=environment,
                 pass_fds=[listener.fileno()],
             )
@@ -80,7 +81,7 @@ class Server:
             f"public_key={_hex(self.client.public)}\nallowed_ip={self.inside.client4}/32\nallowed_ip={self.inside.client6}/128\n\n"
         )
         topology.batch(
-            self.lab.net.server,
+            self.namespace,
             [
                 f"address add {self.inside.server4}/24 dev {self.name}",
                 f"address add {self.inside.server6}/64 dev {self.name}",
