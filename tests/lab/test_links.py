@@ -82,7 +82,11 @@ def test_bridge_becomes_an_uplink(lab):
     topology.batch(
         lab.net.client,
         # With an address of its own the bridge takes none of its ports' and forgets no neighbour for it.
-        [f"link set {outside.name} address 02:00:00:00:00:18", "link add link eth0 name mac8 up type macvlan mode bridge", f"neighbour add {address} lladdr {MAC} nud permanent dev {outside.name}"],
+        [
+            f"link set {outside.name} address 02:00:00:00:00:18",
+            "link add link eth0 name mac8 up type macvlan mode bridge",
+            f"neighbour add {address} lladdr {MAC} nud permanent dev {outside.name}",
+        ],
     )
 
     def put_in():
