@@ -155,6 +155,23 @@ static void route_resolvers(struct demand *demand, const struct demand_facts *fa
 	}
 }
 
+/*
+ * Its own networks and its resolvers, beside the default routes: a LAN that is let by may have the same network, by chance or to be taken for
+ * the tunnel's (TunnelCrack), and at equal networks the tunnel's route wins.
+ */
+static void route_own(struct demand *demand, const struct demand_facts *facts)
+{
+	size_t count, dns_count;
+	const struct ip_prefix *addresses = addresses_of(facts, &count);
+	const struct ip_address *dns = resolvers_of(facts, &dns_count);
+	for (size_t i = 0; i < count; i++)
+		if (addresses[i].length < ip_address_bits(&addresses[i].address))
+			add_route(demand, ROUTE_TUNNEL, addresses[i], facts->config->interface);
+	for (size_t i = 0; i < dns_count; i++)
+		if (carries(facts, dns[i].family))
+			add_route(demand, ROUTE_TUNNEL, (struct ip_prefix){dns[i], ip_address_bits(&dns[i])}, facts->config->interface);
+}
+
 static void route_tunnel(struct demand *demand, const struct demand_facts *facts, bool sink)
 {
 	const struct tunnel_config *config = facts->config;
@@ -162,6 +179,8 @@ static void route_tunnel(struct demand *demand, const struct demand_facts *facts
 	for (size_t i = 0; config->all && facts->link && i < ELEMENTSOF(families); i++)
 		if (carries(facts, families[i]))
 			add_default(demand, ROUTE_TUNNEL, families[i], config->interface);
+	if (config->all && facts->link)
+		route_own(demand, facts);
 	for (size_t i = 0; !config->all && i < config->route_count; i++) {
 		if (facts->link)
 			add_route(demand, ROUTE_TUNNEL, config->routes[i], config->interface);
@@ -215,12 +234,14 @@ static void plan_routing(const struct demand_input *input, struct demand *demand
 		.check_port = catch_all ? input->check.port : 0,
 		.routes = demand->routes,
 	};
-	for LIFECYCLE_TUNNELS (i, life)
-		if (demand_of_tunnel(&life->tunnels[i]) != GATE_OPEN) {
-			any = true;
-			route_tunnel(demand, &input->facts[i], life->mode != GATE_MODE_OFF);
-			route_resolvers(demand, &input->facts[i]);
-		}
+	/* Of two that want the same network, the one that carries it has it. */
+	for (enum gate_state state = GATE_TUNNEL; state > GATE_OPEN; state--)
+		for LIFECYCLE_TUNNELS (i, life)
+			if (demand_of_tunnel(&life->tunnels[i]) == state) {
+				any = true;
+				route_tunnel(demand, &input->facts[i], life->mode != GATE_MODE_OFF);
+				route_resolvers(demand, &input->facts[i]);
+			}
 	if (catch_all || (any && life->mode == GATE_MODE_OFF))
 		route_throws(demand, input);
 	if (catch_all) {

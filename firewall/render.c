@@ -513,15 +513,6 @@ static void rule_6_tunnels(struct render *r)
 			output_to_tunnel(r, &plan->tunnels[i]);
 }
 
-static void management_neighbours(struct render *r)
-{
-	const struct kill_switch *settings = r->plan->settings;
-	_cleanup_free_ char *to =
-	        match_networks(AF_INET6, "daddr", settings->management, settings->management_count);
-	add(r, OUTPUT, "8 management's neighbours",
-	        NOT_INTO_TUNNEL " %s icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } icmpv6 code 0 accept", to);
-}
-
 /* A narrow tunnel's networks come before (rule 6): they are not granted away by an address. */
 static void rule_7_granted(struct render *r)
 {
@@ -531,40 +522,73 @@ static void rule_7_granted(struct render *r)
 	check_rule_7(r->set, &r->plan->check, &check);
 }
 
+/* Those that are accepted, and no others, take the host's own routes: see STALE LINK above. */
+static void inbound_replies(struct render *r, const char *comment, const char *to, const char *what)
+{
+	const char *ours = r->is_flow[MARK_INBOUND];
+	add(r, OUTPUT, comment, "%s%s%s accept", ours, to, what);
+	add(r, REROUTE, comment, "%s%s%s %s accept", ours, to, what, r->set_mark[MARK_INBOUND]);
+}
+
 /*
- * The connection's mark is set by whatever comes in, not only by its first packet: a session that stood before the gate
- * closed goes on. Replies carry MARK_INBOUND, so that they take the host's own routes.
+ * FROM and TO: the peers' addresses with a blank before them, "" for anybody's; SERVICE NULL: all protocols. The connection's mark is set by
+ * whatever comes in, not only by its first packet: a session that stood before the gate closed goes on. What is no longer
+ * named gets no replies, whatever mark its connections bear.
  */
+static void inbound_from(struct render *r, const char *comment, const char *from, const char *to, const struct inbound_service *service)
+{
+	char in[32] = "", out[32] = "";
+	if (service) {
+		const char *protocol = service->protocol == IPPROTO_TCP ? "tcp" : "udp";
+		snprintf(in, sizeof in, " %s dport %u", protocol, service->port);
+		snprintf(out, sizeof out, " %s sport %u", protocol, service->port);
+	}
+	add(r, INPUT, comment, NOT_FROM_TUNNEL "%s%s %s accept", from, in, r->set_flow[MARK_INBOUND]);
+	inbound_replies(r, "8 replies", to, out);
+}
+
+/*
+ * Who is on link asks for the host from the address that he will talk from, which rule 4 does not take, and conntrack leaves
+ * neighbour discovery alone: no reply to it is known.
+ */
+static void inbound_neighbours(struct render *r, const char *from, const char *to)
+{
+	add(r, INPUT, "8 neighbours", NOT_FROM_TUNNEL "%s icmpv6 type nd-neighbor-solicit icmpv6 code 0 accept", from);
+	add(r, OUTPUT, "8 neighbours",
+	        NOT_INTO_TUNNEL "%s icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } icmpv6 code 0 accept", to);
+}
+
+/* SERVICE NULL: everything, from management networks. */
+static void inbound_from_networks(struct render *r, const struct ip_prefix *networks, size_t count, const struct inbound_service *service)
+{
+	const char *comment = service ? "8 inbound service" : "8 management";
+	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
+		_cleanup_free_ char *source = match_networks(families[i], "saddr", networks, count);
+		_cleanup_free_ char *destination = match_networks(families[i], "daddr", networks, count);
+		if (!source || !destination)
+			continue;
+		_cleanup_free_ char *from = text_format(" %s", source), *to = text_format(" %s", destination);
+		inbound_from(r, comment, from, to, service);
+		if (families[i] == AF_INET6)
+			inbound_neighbours(r, from, to);
+	}
+}
+
 static void rule_8_inbound(struct render *r)
 {
 	const struct kill_switch *settings = r->plan->settings;
-	const char *remember = r->set_flow[MARK_INBOUND];
 	if (settings->management_count == 0 && settings->inbound_count == 0)
 		return;
-	for (size_t i = 0; i < ELEMENTSOF(families); i++) {
-		_cleanup_free_ char *from =
-		        match_networks(families[i], "saddr", settings->management, settings->management_count);
-		if (from)
-			add(r, INPUT, "8 management", NOT_FROM_TUNNEL " %s %s accept", from, remember);
-		if (from && families[i] == AF_INET6) /* conntrack leaves neighbour discovery alone: no reply to it is known */
-			management_neighbours(r);
-	}
+	inbound_from_networks(r, settings->management, settings->management_count, NULL);
 	for (size_t i = 0; i < settings->inbound_count; i++) {
 		const struct inbound_service *service = &settings->inbound[i];
-		const char *protocol = service->protocol == IPPROTO_TCP ? "tcp" : "udp";
-		if (service->from_count == 0)
-			add(r, INPUT, "8 inbound service", NOT_FROM_TUNNEL " %s dport %u %s accept", protocol,
-			        service->port, remember);
-		for (size_t j = 0; j < ELEMENTSOF(families); j++) {
-			_cleanup_free_ char *from =
-			        match_networks(families[j], "saddr", service->from, service->from_count);
-			if (from)
-				add(r, INPUT, "8 inbound service", NOT_FROM_TUNNEL " %s %s dport %u %s accept", from,
-				        protocol, service->port, remember);
-		}
+		inbound_from_networks(r, service->from, service->from_count, service);
+		if (service->from_count > 0)
+			continue;
+		inbound_from(r, "8 inbound service", "", "", service);
+		inbound_neighbours(r, "", "");
 	}
-	add(r, OUTPUT, "8 replies", "%s accept", r->is_flow[MARK_INBOUND]); /* see STALE LINK above */
-	add(r, REROUTE, "8 replies", "%s %s accept", r->is_flow[MARK_INBOUND], r->set_mark[MARK_INBOUND]);
+	inbound_replies(r, "8 errors about what came in", "", " ct state related meta l4proto { 1, 58 }");
 }
 
 /*
@@ -593,19 +617,31 @@ static void rule_9_local_links(struct render *r)
 	        r->to_local);
 }
 
-/* Forwarded traffic obeys the same rule outwards; what comes back from the LAN may only enter a local link,
- * established. */
-static void lan_network(
+static void lan_of_host(
         struct render *r, const char *comment, const char *out_by, const char *in_by, const char *to, const char *from)
 {
 	add(r, OUTPUT, comment, "%s %s accept", out_by, to);
 	add(r, INPUT, comment, "%s %s accept", in_by, from);
+}
+
+/* Forwarded traffic obeys the same rule outwards; what comes back from the LAN may only enter a local link, established. */
+static void lan_forwarded(
+        struct render *r, const char *comment, const char *out_by, const char *in_by, const char *to, const char *from)
+{
 	add(r, FORWARD, comment, "%s %s accept", out_by, to);
 	if (r->to_local)
 		add(r, FORWARD, comment, "%s %s %s " ESTABLISHED " accept", in_by, r->to_local, from);
 }
 
-/* NETWORKS are of one family; INTERFACE "": any link that is no tunnel. */
+static bool is_local_link(const struct render *r, const char *interface)
+{
+	for (size_t i = 0; i < r->plan->local_link_count; i++)
+		if (strcmp(r->plan->local_links[i], interface) == 0)
+			return true;
+	return false;
+}
+
+/* NETWORKS are of one family; INTERFACE "": any link that is no tunnel. Into local links rule 9 alone forwards. */
 static void lan_by_link(
         struct render *r, const char *comment, const char *interface, const struct ip_prefix *networks, size_t count)
 {
@@ -617,7 +653,9 @@ static void lan_by_link(
 		snprintf(out_by, sizeof out_by, "oifname \"%s\"", interface);
 		snprintf(in_by, sizeof in_by, "iifname \"%s\"", interface);
 	}
-	lan_network(r, comment, out_by, in_by, to, from);
+	lan_of_host(r, comment, out_by, in_by, to, from);
+	if (!is_local_link(r, interface))
+		lan_forwarded(r, comment, out_by, in_by, to, from);
 }
 
 /*
@@ -634,8 +672,11 @@ static void lan_allow(struct render *r)
 	};
 	if (!r->to_attached)
 		return;
-	for (size_t i = 0; i < ELEMENTSOF(link_local); i++)
-		lan_network(r, "10 LAN", r->to_attached, r->from_attached, link_local[i].to, link_local[i].from);
+	for (size_t i = 0; i < ELEMENTSOF(link_local); i++) {
+		lan_of_host(r, "10 LAN", r->to_attached, r->from_attached, link_local[i].to, link_local[i].from);
+		if (r->to_uplink)
+			lan_forwarded(r, "10 LAN", r->to_uplink, r->from_uplink, link_local[i].to, link_local[i].from);
+	}
 	for (size_t i = 0; i < r->plan->attached_count; i++)
 		if (interface_name_foreign(r->plan->attached[i].interface))
 			lan_by_link(r, "10 LAN", r->plan->attached[i].interface, &r->plan->attached[i].network, 1);

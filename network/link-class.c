@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * The first that fits: loopback, ours, named in the settings, physical, a tunnel, one that has carried a default route, and the rest
- * are local. Physical comes before tunnel, because a modem's raw-IP link looks like a tunnel but for the bus it hangs on. What the
+ * The first that fits: loopback, ours, named in the settings, physical, a tunnel, one that has carried a default route or leads into an
+ * uplink (VLANs, bonds, bridges with a card among their ports), and the rest are local. Physical comes before tunnel, because a modem's raw-IP link looks like a tunnel but for the bus it hangs on. What the
  * settings name comes before both: ppp0 may be a DSL line or a VPN, and only its owner knows.
  */
 
@@ -48,7 +48,7 @@ enum link_class link_classify(const struct link_facts *facts)
 		return LINK_CLASS_UPLINK;
 	if (is_tunnel(facts))
 		return LINK_CLASS_TUNNEL;
-	return facts->carried ? LINK_CLASS_UPLINK : LINK_CLASS_LOCAL;
+	return facts->carried || facts->stacked ? LINK_CLASS_UPLINK : LINK_CLASS_LOCAL;
 }
 
 static const char *const type_names[] = {

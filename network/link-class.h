@@ -31,6 +31,9 @@ struct link_facts {
 	bool has_parent;    /* it hangs on a bus (IFLA_PARENT_DEV_NAME) */
 	bool carried;	    /* it carries a default route, or has carried one */
 	bool named;	    /* the settings call it an uplink */
+	int master;	    /* the bridge, bond or VRF that it is a port of; 0: none */
+	int lower;	    /* the link here that it stands on, as a VLAN does; 0: none */
+	bool stacked;	    /* it stands on an uplink, or has one among its ports */
 };
 
 enum link_class link_classify(const struct link_facts *facts);

@@ -119,6 +119,10 @@ static int parse_link(const struct nlmsghdr *message, struct link_facts *ret)
 	};
 	nla_strlcpy(ret->name, table[IFLA_IFNAME], sizeof ret->name);
 	read_kind(table[IFLA_LINKINFO], ret);
+	ret->master = table[IFLA_MASTER] ? (int)nla_get_u32(table[IFLA_MASTER]) : 0;
+	/* A veth's is its other end; with a namespace beside it, the index is that one's. */
+	if (table[IFLA_LINK] && !table[IFLA_LINK_NETNSID] && strcmp(ret->kind, "veth") != 0)
+		ret->lower = (int)nla_get_u32(table[IFLA_LINK]);
 	return 0;
 }
 
@@ -255,7 +259,7 @@ static int take_reading(struct netlink *query, struct reading *ret)
 
 /* ---- the state, from a reading ---- */
 
-static const struct link_facts *find_link(const struct reading *reading, int index)
+static struct link_facts *find_link(const struct reading *reading, int index)
 {
 	for (size_t i = 0; i < reading->link_count; i++)
 		if (reading->links[i].index == index)
@@ -433,6 +437,29 @@ static void find_primary(const struct reading *reading, struct network_state *st
 	state->primary_type = link_type_of(link, devtype);
 }
 
+/* Whether UPPER is found only now to lead where UNDER leads: out. */
+static bool leads_out(struct link_facts *upper, const struct link_facts *under)
+{
+	if (!upper || !under || upper->stacked || link_classify(under) != LINK_CLASS_UPLINK)
+		return false;
+	upper->stacked = true;
+	return true;
+}
+
+static void find_stacked(struct reading *reading)
+{
+	for (bool more = true; more;) {
+		more = false;
+		for (size_t i = 0; i < reading->link_count; i++) {
+			struct link_facts *link = &reading->links[i];
+			if (link->lower)
+				more |= leads_out(link, find_link(reading, link->lower));
+			if (link->master)
+				more |= leads_out(find_link(reading, link->master), link);
+		}
+	}
+}
+
 static void derive(struct network_monitor *monitor)
 {
 	struct reading *reading = &monitor->reading;
@@ -440,7 +467,9 @@ static void derive(struct network_monitor *monitor)
 	for (size_t i = 0; i < reading->link_count; i++) {
 		reading->links[i].named = is_named(monitor, reading->links[i].name);
 		reading->links[i].carried |= has_default(reading, reading->links[i].index);
+		reading->links[i].stacked = false;
 	}
+	find_stacked(reading);
 	gather_links(reading, &monitor->state);
 	gather_attached(reading, &monitor->state);
 	monitor->state.fingerprint = fingerprint(reading);

@@ -2,13 +2,14 @@
 """What containers and VMs behind bridges send: through the tunnel or nowhere, and among themselves as ever."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
 
 from lab import topology
 from lab.bridge import Bridge
-from lab.daemon import WAIT_LONG
+from lab.daemon import TERMINATE, WAIT_LONG
 from lab.leaks import SERVER
 from lab.process import PATIENCE
 
@@ -142,4 +143,91 @@ def test_connections_from_before(lab):
     near.sendall(b"after")
     with contextlib.suppress(OSError):
         far.send(b"answer")
+    assert not from_bridge(lab, place, bridge)
+
+
+def test_lan(lab):
+    """`lan` allowed: containers reach the LAN and are answered; the LAN does not reach them, nor does anybody else by the uplink"""
+    bridge = Bridge(lab)
+    engine_masquerades(lab, bridge)
+    box = bridge.boxes[0]
+    outside = (lab.net.lan, lab.net.internet)
+    for namespace, way in zip(outside, (topology.CLIENT4, "198.51.100.1")):
+        topology.batch(namespace, [f"route add 172.17.0.0/16 via {way}"])
+    topology.batch(lab.net.router, [f"route add 172.17.0.0/16 via {topology.CLIENT4}"])
+    for namespace in outside:
+        assert seen_from(lab, namespace, bridge.addresses()[0], box)  # the control
+    lab.leaks.prove()
+    daemon = lab.daemon()
+    daemon.api.mode("always")
+    for lan in ("allow", {"custom": [{"network": "10.1.0.0/24"}, {"network": "172.17.0.0/16", "interface": "docker0"}]}):
+        daemon.api.patch("/kill-switch", {"lan": lan})
+        assert seen_from(lab, box, topology.LAN4, lab.net.lan) == topology.CLIENT4
+        for namespace in outside:
+            assert is_held(lab, namespace, bridge.addresses()[0], box), (lan, namespace.name)
+        assert is_held(lab, box, topology.INTERNET4)
+
+
+def test_family_that_the_tunnel_lacks(lab):
+    """through a tunnel without IPv6 neither a container's nor the host's leaves: it is rejected at once, and IPv4 goes on"""
+    bridge = Bridge(lab)
+    engine_masquerades(lab, bridge)
+    box = bridge.boxes[0]
+    lab.leaks.prove()
+    daemon, server = lab.guarded(connect=False)
+    document = server.document()
+    document["settings"]["addresses"] = [f"{topology.INNER_CLIENT4}/32"]
+    daemon.api.put("/tunnels/home", document)
+    assert seen_from(lab, box, topology.INTERNET6) == topology.CLIENT6  # the control
+    daemon.api.start()
+    place = lab.capture.mark()
+    for namespace in (box, lab.net.client):
+        with namespace.entered():
+            sock = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+        with sock:
+            sock.settimeout(PATIENCE)
+            assert sock.connect_ex((topology.INTERNET6, 80)) in (errno.EACCES, errno.EHOSTUNREACH), namespace.name
+        assert seen_from(lab, namespace, topology.INTERNET4) == topology.INNER_CLIENT4
+    assert not from_bridge(lab, place, bridge)
+    lab.leaks.closed([SERVER])
+
+
+def test_tunnel_address_from_a_bridge(lab):
+    """a container does not reach the host by the tunnel's address, nor learns that the host has it"""
+    bridge = Bridge(lab)
+    box = bridge.boxes[0]
+    host = lab.net.client
+    topology.batch(host, [f"address add {topology.INNER_CLIENT4}/32 dev lo", f"address add {topology.INNER_CLIENT6}/128 dev lo"])
+    assert [seen_from(lab, box, address, host) for address in INNER] == list(bridge.addresses())  # the control
+    topology.batch(host, [f"address del {topology.INNER_CLIENT4}/32 dev lo", f"address del {topology.INNER_CLIENT6}/128 dev lo"])
+    lab.guarded(WAIT_LONG)
+    for address in INNER:
+        assert is_held(lab, box, address, host), address
+    assert seen_from(lab, host, topology.INNER_CLIENT4, host) == topology.INNER_CLIENT4  # the host itself, by loopback
+
+
+def test_flow_through_a_narrow_tunnel(lab):
+    """a container's connection through a narrow tunnel lives over a restart in place, leaves nowhere meanwhile, nor once the tunnel failed"""
+    bridge = Bridge(lab)
+    engine_masquerades(lab, bridge)
+    box = bridge.boxes[0]
+    lab.leaks.prove()
+    assert seen_from(lab, box, topology.INTERNET4) == topology.CLIENT4  # the control
+    daemon, _ = lab.guarded_unproven(WAIT_LONG, routes=["198.51.100.0/24"])
+    near, far = lab.connect(topology.INTERNET4, 84, namespace=box)
+    assert far.getpeername()[0] == topology.INNER_CLIENT4
+    assert seen_from(lab, box, topology.SERVER4, lab.net.server) == topology.CLIENT4  # the rest is left alone
+    place = lab.capture.mark()
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    watch.wait_state("waiting")
+    near.sendall(b"meanwhile")
+    assert is_held(lab, box, topology.INTERNET4)
+    daemon.api.start()
+    assert far.recv(100) == b"meanwhile"
+    daemon.policy(TERMINATE)
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    watch.wait_state("failed")
+    near.sendall(b"afterwards")
+    assert is_held(lab, box, topology.INTERNET4)
     assert not from_bridge(lab, place, bridge)

@@ -89,6 +89,42 @@ def test_inbound_service(lab):
     assert not left, f"a living connection was not cut: {left[0]}"
 
 
+def test_inbound_services_apart(lab):
+    """a service that is no longer named says nothing more over connections that live, while the one beside it goes on"""
+    daemon, _ = lab.guarded()
+    ssh, web = ({"protocol": "tcp", "port": port} for port in (22, 80))
+    daemon.api.patch("/kill-switch", {"inbound": [ssh, web], "management": [f"{topology.LAN4}/32"]})
+    peers = ((lab.net.internet, 22), (lab.net.internet, 80), (lab.net.lan, 2222))
+    cut, kept, managed = (knock(namespace, topology.CLIENT4, port, listen(lab, port)) for namespace, port in peers)
+    for change, (near, far) in (({"inbound": [web]}, cut), ({"management": []}, managed)):
+        talks(near, far)
+        daemon.api.patch("/kill-switch", change)
+        port = near.getsockname()[1]
+        place = lab.capture.mark()
+        with contextlib.suppress(OSError):
+            near.send(b"after")
+        left = [frame for frame in lab.capture.since(place) if not frame.outgoing and frame.source_port == port]
+        assert not left, left[0]
+        talks(*kept)
+
+
+def test_neighbours_of_a_service(lab):
+    """a host on the LAN that has never heard of this one finds it by IPv6 to reach an inbound service, and not otherwise"""
+    daemon, _ = lab.guarded()
+    listener = listen(lab, 80, socket.AF_INET6)
+
+    def strangers():
+        for namespace in (lab.net.lan, lab.net.client):
+            lab.ip("-6", "neighbour", "flush", "dev", "eth0", namespace=namespace)
+
+    strangers()
+    assert refused(lab.net.lan, topology.CLIENT6, 80, listener)
+    for service in ({"protocol": "tcp", "port": 80, "from": ["fd01::/64"]}, {"protocol": "tcp", "port": 80}):
+        daemon.api.patch("/kill-switch", {"inbound": [service]})
+        strangers()
+        talks(*knock(lab.net.lan, topology.CLIENT6, 80, listener))
+
+
 def test_management_network(lab):
     """a management network reaches every port and is answered; nothing begins towards it, and others reach nothing"""
     daemon, _ = lab.guarded()
@@ -117,6 +153,31 @@ def test_custom_lan(lab):
     assert not dns, f"DNS left with the LAN: {dns[0]}"
     daemon.api.patch("/kill-switch", {"lan": {"custom": [{"network": network, "interface": "eth9"} for network in networks]}})
     lab.leaks.closed([SERVER])
+
+
+def test_lan_with_the_tunnels_network(lab):
+    """a LAN that has the tunnel's own network, and the tunnel's address in it, gets nothing of what is for the tunnel's hosts, `lan` allowed or not"""
+    inner = topology.INNER_SERVER4
+    topology.batch(lab.net.lan, [f"address add {inner}/24 dev eth0"])
+    daemon, server = lab.guarded(connect=False)
+    document = server.document(dns=[inner])
+    document["settings"]["addresses"][0] = f"{topology.INNER_CLIENT4}/24"
+    daemon.api.put("/tunnels/home", document)
+    topology.batch(lab.net.client, ["address add 10.9.0.77/24 dev eth0"])
+    place = lab.capture.mark()
+    near, _ = lab.connect(inner, 80, listener=lab.net.lan)
+    near.close()
+    assert [frame for frame in lab.capture.since(place) if frame.destination == inner]  # the control
+    daemon.api.start()
+    for lan in ("block", "allow"):
+        daemon.api.patch("/kill-switch", {"lan": lan})
+        place = lab.capture.mark()
+        for port in (80, 53, 853):
+            near, far = lab.connect(inner, port, listener=lab.net.server)
+            talks(near, far)
+            assert far.getpeername()[0] == topology.INNER_CLIENT4, (lan, port, far.getpeername())
+        left = [frame for frame in lab.capture.since(place) if not frame.outgoing and inner in (frame.destination, frame.source)]
+        assert not left, (lan, str(left[0]))
 
 
 def test_resolver_on_the_lan(lab):

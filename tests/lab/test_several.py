@@ -8,7 +8,7 @@ import signal
 import socket
 
 from lab import process, topology
-from lab.daemon import WAIT_LONG
+from lab.daemon import TERMINATE, WAIT_LONG
 from lab.leaks import SERVER, Endpoint
 from lab.traffic import KINDS, recognise
 from lab.wireguard import SECOND
@@ -62,6 +62,22 @@ def leaves(lab, kinds=KINDS):
     """KINDS leave by the uplink, each: offered until it was seen."""
     lab.leaks.control.clear()
     lab.leaks.prove(kinds)
+
+
+def lose(lab, daemon, tunnel):
+    """Kills the client of TUNNEL, which then waits."""
+    watch = daemon.api.watch()
+    os.kill(client_of(lab, daemon, tunnel), signal.SIGKILL)
+    watch.wait_state("waiting", tunnel)
+
+
+def nowhere(lab):
+    """Nothing reaches the office's host, by a tunnel or by the uplink."""
+    try:
+        raise AssertionError(f"the office's networks were reached by {through(lab)}")
+    except OSError:
+        pass
+    assert not (inside := held(lab)), inside
 
 
 def client_of(lab, daemon, tunnel):
@@ -145,11 +161,105 @@ def test_strictest(lab):
     watch.wait_state("waiting", "office")
     lab.leaks.closed([SERVER, OTHER])
     assert refused_by(lab, b"hf-home")
-    try:
-        raise AssertionError(f"the office's networks were reached by {through(lab)}")
-    except OSError:
-        pass  # not through the other tunnel either
+    nowhere(lab)  # not through the other tunnel either
     assert through(lab, topology.SERVER4) == topology.INNER_CLIENT4
     daemon.api.stop("home")
     assert not (inside := held(lab)), inside
     leaves(lab, ELSEWHERE)
+
+
+def two_narrow(lab, home_routes):
+    """Both tunnels narrow and connected: `office` with the office's networks, `home` with HOME_ROUTES."""
+    lab.leaks.prove()
+    home, office = lab.server(), lab.server(port=OTHER.port, name="wgs2", inside=SECOND)
+    daemon = lab.daemon()
+    daemon.policy(WAIT_LONG)
+    daemon.add_tunnel(home.document(routes=home_routes))
+    daemon.add_tunnel(office.document("office", routes=OFFICE))
+    daemon.api.start("home")
+    daemon.api.start("office")
+    return daemon
+
+
+def test_most_specific(lab):
+    """of two narrow tunnels the more specific one has its networks, also while it waits or failed; stopped, they are the wider one's"""
+    daemon = two_narrow(lab, ["198.51.0.0/16", "2001:db8::/45"])
+    assert through(lab) == SECOND.client4 and not (inside := held(lab)), inside
+    lose(lab, daemon, "home")
+    assert through(lab) == SECOND.client4 and not (inside := held(lab)), inside
+    daemon.api.start("home")
+    lose(lab, daemon, "office")
+    nowhere(lab)
+    daemon.policy(TERMINATE)
+    daemon.api.start("office")
+    watch = daemon.api.watch()
+    os.kill(client_of(lab, daemon, "office"), signal.SIGKILL)
+    watch.wait_state("failed", "office")
+    nowhere(lab)
+    daemon.api.stop("office")
+    assert through(lab) == topology.INNER_CLIENT4 and not (inside := held(lab)), inside
+    lose_for_good = daemon.api.watch()
+    os.kill(client_of(lab, daemon, "home"), signal.SIGKILL)
+    lose_for_good.wait_state("failed")
+    nowhere(lab)
+    daemon.api.stop("home")
+    leaves(lab)
+
+
+def test_same_network(lab):
+    """two narrow tunnels that want the same networks: the one that carries has them, whichever it is, and nothing goes elsewhere while neither does"""
+    daemon = two_narrow(lab, OFFICE)
+    assert through(lab) in (topology.INNER_CLIENT4, SECOND.client4)
+    lose(lab, daemon, "home")
+    assert through(lab) == SECOND.client4 and not (inside := held(lab)), inside
+    daemon.api.start("home")
+    lose(lab, daemon, "office")
+    assert through(lab) == topology.INNER_CLIENT4 and not (inside := held(lab)), inside
+    lose(lab, daemon, "home")
+    nowhere(lab)
+    daemon.api.stop("home")
+    nowhere(lab)
+    daemon.api.stop("office")
+    leaves(lab)
+
+
+def test_narrow_in_always(lab):
+    """mode always covers what no wanted tunnel covers: a narrow tunnel carries its networks, all else goes nowhere, and a family that it lacks neither"""
+    daemon = two(lab, routes=OFFICE[:1])
+    daemon.api.mode("always")
+    daemon.api.start("office")
+    assert through(lab) == SECOND.client4
+    lab.leaks.closed([OTHER])
+    for address in (topology.SERVER4, topology.INTERNET6):
+        try:
+            raise AssertionError(f"{address} was reached by {through(lab, address)}")
+        except OSError:
+            pass
+    lose(lab, daemon, "office")
+    lab.leaks.closed([OTHER])
+
+
+def test_families_apart(lab):
+    """a narrow tunnel without IPv6 beside one that wants everything and has nothing else: each family by its own, and what neither carries nowhere"""
+    lab.leaks.prove()
+    home, office = lab.server(), lab.server(port=OTHER.port, name="wgs2", inside=SECOND)
+    daemon = lab.daemon()
+    daemon.policy(WAIT_LONG)
+    six, four = home.document(), office.document("office", routes=OFFICE[:1])
+    six["settings"]["addresses"] = [f"{home.inside.client6}/128"]
+    four["settings"]["addresses"] = [f"{office.inside.client4}/32"]
+    daemon.add_tunnel(six)
+    daemon.add_tunnel(four)
+    daemon.api.start("home")
+    daemon.api.start("office")
+    assert through(lab) == SECOND.client4 and through(lab, topology.INTERNET6) == topology.INNER_CLIENT6
+    lab.leaks.closed([SERVER, OTHER])
+    try:
+        raise AssertionError(f"reached by {through(lab, topology.SERVER4)}")
+    except OSError:
+        pass  # IPv4 beside the office's networks: no tunnel has it
+    lose(lab, daemon, "office")
+    nowhere(lab)
+    assert through(lab, topology.INTERNET6) == topology.INNER_CLIENT6
+    lose(lab, daemon, "home")
+    lab.leaks.closed([SERVER, OTHER])

@@ -218,6 +218,25 @@ static void what_the_settings_let_by_takes_the_hosts_own_routes(void)
 	_cleanup_free_ char *text = routes();
 	CU_ASSERT_STRING_EQUAL(text,
 		"throw 172.17.0.0/16 \nthrow 198.51.100.0/24 \nthrow 10.1.0.9/32 \nsink 0.0.0.0/0 hf0\nsink ::/0 hf0\n");
+	struct lan_network custom = {.network = prefix("192.0.2.0/24"), .interface = "eth0"};
+	settings.lan = LAN_CUSTOM;
+	settings.lan_networks = &custom;
+	settings.lan_network_count = 1;
+	settings.management_count = settings.dns.lan_count = 0;
+	build();
+	_cleanup_free_ char *of_custom = routes();
+	CU_ASSERT_STRING_EQUAL(of_custom, "throw 172.17.0.0/16 \nthrow 192.0.2.0/24 \nsink 0.0.0.0/0 hf0\nsink ::/0 hf0\n");
+}
+
+static void the_state_is_that_of_the_tunnel_that_is_furthest(void)
+{
+	set_up();
+	want_home(TUNNEL_CONNECTED);
+	life.tunnels[1].wanted = true;
+	life.tunnels[1].state = TUNNEL_WAITING;
+	build();
+	CU_ASSERT_EQUAL(demand.state, GATE_TUNNEL);
+	CU_ASSERT_EQUAL(demand.tunnels[1].state, GATE_CLOSED); /* each is held by its own */
 }
 
 static void granted_processes_take_the_hosts_own_routes(void)
@@ -245,6 +264,39 @@ static void a_narrow_tunnel_holds_its_networks_alone(void)
 	CU_ASSERT_FALSE(demand.gate.drop_default);
 	_cleanup_free_ char *text = routes();
 	CU_ASSERT_STRING_EQUAL(text, "tunnel 10.9.0.0/16 hf-lab\nsink 10.9.0.0/16 hf0\n");
+}
+
+static void of_two_that_want_the_same_the_one_that_carries_has_it(void)
+{
+	set_up();
+	home.all = life.tunnels[0].all = false;
+	home.routes = &lab_route;
+	home.route_count = 1;
+	want_home(TUNNEL_WAITING);
+	life.tunnels[1].wanted = true;
+	life.tunnels[1].state = TUNNEL_CONNECTED;
+	facts[1].link = true;
+	build();
+	_cleanup_free_ char *second = routes();
+	CU_ASSERT_STRING_EQUAL(second, "tunnel 10.9.0.0/16 hf-lab\nsink 10.9.0.0/16 hf0\n");
+	want_home(TUNNEL_CONNECTED);
+	build();
+	_cleanup_free_ char *first = routes();
+	CU_ASSERT_STRING_EQUAL(first, "tunnel 10.9.0.0/16 hf-home\nsink 10.9.0.0/16 hf0\n");
+}
+
+static void a_lan_does_not_take_the_tunnels_own_networks(void)
+{
+	set_up();
+	settings.lan = LAN_ALLOW;
+	home_network.addresses[0] = prefix("10.1.0.2/24"); /* as eth0's */
+	home_network.dns_count = 1;
+	CU_ASSERT_EQUAL(ip_address_parse("10.1.0.1", &home_network.dns[0]), 0);
+	want_home(TUNNEL_CONNECTED);
+	build();
+	_cleanup_free_ char *text = routes();
+	CU_ASSERT_STRING_EQUAL(text,
+		"tunnel 0.0.0.0/0 hf-home\ntunnel 10.1.0.0/24 hf-home\ntunnel 10.1.0.1/32 hf-home\nthrow 172.17.0.0/16 \nsink 0.0.0.0/0 hf0\nsink ::/0 hf0\n");
 }
 
 static void a_release_gives_up_one_demand_only(void)
@@ -292,8 +344,11 @@ static const struct test tests[] = {
 	{"a link that is not there gets no route", a_link_that_is_not_there_gets_no_route},
 	{"the LAN is private ranges only", the_lan_is_private_ranges_only},
 	{"what the settings let by takes the host's own routes", what_the_settings_let_by_takes_the_hosts_own_routes},
+	{"the state is that of the tunnel that is furthest", the_state_is_that_of_the_tunnel_that_is_furthest},
 	{"granted processes take the host's own routes", granted_processes_take_the_hosts_own_routes},
 	{"a narrow tunnel holds its networks alone", a_narrow_tunnel_holds_its_networks_alone},
+	{"of two that want the same, the one that carries has it", of_two_that_want_the_same_the_one_that_carries_has_it},
+	{"a LAN does not take the tunnel's own networks", a_lan_does_not_take_the_tunnels_own_networks},
 	{"a release gives up one demand only", a_release_gives_up_one_demand_only},
 	{"the worker may talk to what it named, and nothing else", the_worker_may_talk_to_what_it_named},
 };

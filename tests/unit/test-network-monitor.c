@@ -126,6 +126,8 @@ static void links_are_classified(void)
 		{{.name = "veth12", .kind = "veth", .hardware = ARPHRD_ETHER}, LINK_CLASS_LOCAL},
 		{{.name = "eth0", .kind = "veth", .hardware = ARPHRD_ETHER, .carried = true}, LINK_CLASS_UPLINK},
 		{{.name = "bond0", .kind = "bond", .hardware = ARPHRD_ETHER, .carried = true}, LINK_CLASS_UPLINK},
+		{{.name = "eth0.7", .kind = "vlan", .hardware = ARPHRD_ETHER, .stacked = true}, LINK_CLASS_UPLINK},
+		{{.name = "gre1", .kind = "gretap", .hardware = ARPHRD_ETHER, .stacked = true}, LINK_CLASS_TUNNEL},
 	};
 	for (size_t i = 0; i < ELEMENTSOF(cases); i++)
 		CU_ASSERT_STRING_EQUAL(link_class_to_string(link_classify(&cases[i].facts)), link_class_to_string(cases[i].class));
@@ -225,6 +227,32 @@ static void an_uplink_is_what_carries_a_default_route(void)
 	CU_ASSERT_STRING_EQUAL(UPLINKS(&watch), "tun9 veth1 ");
 	watch_end(&watch);
 	sandbox_uplink_done(&uplink);
+}
+
+static void what_leads_into_an_uplink_is_one(void)
+{
+	struct watch watch;
+	sandbox_renew();
+	watch_begin(&watch);
+	sandbox_run("ip link add docker0 type bridge && ip link add veth1 type veth peer name veth2 && ip link set veth1 master docker0");
+	sandbox_run("ip link add up0 type veth peer name up1 && ip link add link up0 name mac0 type macvlan && ip link add br0 type bridge");
+	settle(&watch);
+	CU_ASSERT_STRING_EQUAL(LOCAL_LINKS(&watch), "br0 docker0 mac0 up0 up1 veth1 veth2 ");
+	static const char names[][IFNAMSIZ] = {"up0"};
+	network_monitor_set_named_uplinks(watch.monitor, names, 1);
+	settle(&watch);
+	CU_ASSERT_STRING_EQUAL(UPLINKS(&watch), "mac0 up0 "); /* not the veth's other end */
+	sandbox_run("ip link set mac0 master br0");
+	settle(&watch);
+	CU_ASSERT_STRING_EQUAL(UPLINKS(&watch), "br0 mac0 up0 ");
+	CU_ASSERT_STRING_EQUAL(LOCAL_LINKS(&watch), "docker0 up1 veth1 veth2 ");
+	sandbox_run("ip link set mac0 nomaster");
+	settle(&watch);
+	CU_ASSERT_STRING_EQUAL(UPLINKS(&watch), "mac0 up0 ");
+	network_monitor_set_named_uplinks(watch.monitor, NULL, 0);
+	settle(&watch);
+	CU_ASSERT_STRING_EQUAL(UPLINKS(&watch), "");
+	watch_end(&watch);
 }
 
 static uint64_t former_fingerprint;
@@ -444,6 +472,7 @@ static const struct test tests[] = {
 	{"the primary uplink is the running one with the best route; NetworkManager's penalty does not count", the_primary_uplink_has_the_best_route},
 	{"classes have names", classes_have_names},
 	{"an uplink is what carries a default route, or has, or is named", an_uplink_is_what_carries_a_default_route},
+	{"what leads into an uplink is one", what_leads_into_an_uplink_is_one},
 	{"without a carrier the network is unavailable", without_a_carrier_the_network_is_unavailable},
 	{"the fingerprint knows another uplink from the same", the_fingerprint_knows_another_uplink},
 	{"attached networks come from the addresses of uplinks and local links", attached_networks_come_from_addresses},
