@@ -560,7 +560,7 @@ struct manager *manager_free(struct manager *manager)
 		if (manager->tunnels[i].config)
 			manager_remove_tunnel(manager, i);
 	sd_event_source **sources[] = {&manager->lifecycle_timer, &manager->gate_timer, &manager->save_timer, &manager->wait_timer, &manager->journal_timer,
-		&manager->health_timer, &manager->release_timer, &manager->trial.timer, &manager->flush};
+		&manager->health_timer, &manager->release_timer, &manager->routing_timer, &manager->trial.timer, &manager->flush};
 	for (size_t i = 0; i < ELEMENTSOF(sources); i++)
 		*sources[i] = sd_event_source_disable_unref(*sources[i]);
 	manager->workers = worker_server_free(manager->workers);
