@@ -928,9 +928,14 @@ void effects_link_changed(const char *interface, enum link_presence presence, vo
 
 /* ---- the way out, and release ---- */
 
+/* The kernel has ended it by itself; what a flowtable went on carrying ends with this. */
 static int on_release_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	release_over(userdata);
+	struct manager *manager = userdata;
+	int r = gate_release(manager->gate, 0);
+	if (r < 0)
+		log_warning("the release's end: %s", gate_error(manager->gate));
+	release_over(manager);
 	return 0;
 }
 
