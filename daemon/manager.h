@@ -174,8 +174,11 @@ struct manager {
 	sd_event_source *health_timer;
 	sd_event_source *lifecycle_timer, *gate_timer, *save_timer, *wait_timer, *journal_timer, *release_timer, *routing_timer, *flush;
 	bool save_pending, save_failed;
+	bool state_lost;    /* there was a state file, and it is gone */
 	bool first_of_boot; /* no daemon ran in this boot before */
 };
+
+#define JOURNAL_FILE "journal.db"
 
 /* ---- manager.c ---- */
 struct manager *manager_new(const struct options *options); /* construct: no I/O */
@@ -246,6 +249,8 @@ void store_trim_later(struct manager *manager);
 int store_load(struct manager *manager);
 /* Reads and checks DIR's state file without taking it over: 0 and the object, -ENOENT, or another error. */
 int store_read(const char *state_dir, json_object **ret);
+/* Whether DIR has no state file though a daemon has worked there. Its journal is made before its first state: asked before that. */
+bool store_lost(const char *state_dir);
 /* Whether a checked state wants the gate closed, tunnels without a document included. */
 bool store_wants_closed(json_object *state);
 int store_marker_read(const char *state_dir, bool *ret);
