@@ -193,7 +193,7 @@ def told_everywhere(daemon):
     assert status["protection"] == "failing" and words.startswith("nftables: "), status
     assert status["gate"]["desired"] == "closed" and status["gate"]["kernel"] is None, status
     event = [event for event in daemon.api.all_events() if event["kind"] == "gateFailed"][-1]
-    assert event["desired"] == "closed" and event["detail"].startswith("nftables: "), event
+    assert event["detail"].startswith("nftables: "), event  # told once: of the first try
     metrics = Api(daemon.api.path, prefix="").get("/metrics")
     assert "holdfast_gate_failing 1" in metrics and 'holdfast_protection_state{state="failing"} 1' in metrics, metrics
     shown = daemon.ctl("status")
