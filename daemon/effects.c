@@ -155,28 +155,51 @@ int effects_apply_routing(struct manager *manager)
 	return r;
 }
 
-/* Rules or routes of the second layer may not be what they were: looked at, and mended where they are not. */
-void effects_routing_touched(void *userdata)
+static int on_routing_due(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	struct manager *manager = userdata;
-	bool released = false;
-	if (!manager->ready || manager->released_marker || !manager->routed.exists || routing_verify(manager->routing) == 0)
-		return;
-	if (store_marker_read(manager->options.state_dir, &released) == 0 && released) {
-		effects_obey_marker(manager);
-		return;
-	}
-	uint64_t noticed = manager_now();
-	manager->routing_known = false;
-	int r = effects_apply_gate(manager);
-	manager->report.healed++;
+	effects_routing_touched(userdata);
+	return 0;
+}
+
+static void tell_routing_healed(struct manager *manager, bool healed, uint64_t noticed)
+{
 	json_object *event = events_new(manager, "gateTampered", LIFECYCLE_NONE);
 	json_object_object_add(event, "layer", json_object_new_string("routing"));
 	json_object_object_add(event, "process", NULL);
 	json_object_object_add(event, "pid", NULL);
-	json_object_object_add(event, "healed", json_object_new_boolean(r == 0));
+	json_object_object_add(event, "healed", json_object_new_boolean(healed));
 	json_object_object_add(event, "healedMs", json_object_new_double((double)(manager_now() - noticed) / (double)USEC_PER_MSEC));
+	json_object_object_add(event, "suppressed", json_object_new_int((int)manager->routing_suppressed));
 	events_emit(manager, event);
+}
+
+/* Rules or routes of the second layer may not be what they were: looked at, and mended where they are not; at a bounded rate. */
+void effects_routing_touched(void *userdata)
+{
+	struct manager *manager = userdata;
+	bool released = false;
+	if (!manager->ready || manager->released_marker || !manager->routed.exists || routing_verify(manager->routing) == 0) {
+		manager->routing_noticed = manager->routing_suppressed = 0;
+		return;
+	}
+	if (store_marker_read(manager->options.state_dir, &released) == 0 && released) {
+		effects_obey_marker(manager);
+		return;
+	}
+	uint64_t now = manager_now();
+	if (!manager->routing_noticed)
+		manager->routing_noticed = now;
+	if (!rate_allows(&manager->routing_heals, now)) {
+		manager->routing_suppressed++;
+		manager_arm_timer(manager, &manager->routing_timer, now + RATE_USEC, on_routing_due);
+		return;
+	}
+	rate_spend(&manager->routing_heals);
+	manager->routing_known = false;
+	int r = effects_apply_gate(manager);
+	manager->report.healed += r == 0;
+	tell_routing_healed(manager, r == 0, manager->routing_noticed);
+	manager->routing_noticed = manager->routing_suppressed = 0;
 }
 
 /* The way out was taken: obeyed until SetMode. What was asked for is still shown beside what is. */
@@ -907,9 +930,14 @@ void effects_link_changed(const char *interface, enum link_presence presence, vo
 
 /* ---- the way out, and release ---- */
 
+/* The kernel has ended it by itself; what a flowtable went on carrying ends with this. */
 static int on_release_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	release_over(userdata);
+	struct manager *manager = userdata;
+	int r = gate_release(manager->gate, 0);
+	if (r < 0)
+		log_warning("the release's end: %s", gate_error(manager->gate));
+	release_over(manager);
 	return 0;
 }
 

@@ -403,7 +403,7 @@ static int open_sources(struct manager *manager)
 static void open_journal(struct manager *manager)
 {
 	static const struct journal_limits limits = {.age_usec = 30ull * 86400 * 1000000, .bytes = 32u << 20};
-	_cleanup_free_ char *path = document_path(manager->options.state_dir, "journal.db");
+	_cleanup_free_ char *path = document_path(manager->options.state_dir, JOURNAL_FILE);
 	(void)journal_open(&manager->journal, path, &limits);
 }
 
@@ -475,6 +475,8 @@ static void begin(struct manager *manager)
 	manager->first_of_boot |= r == -ENOENT;
 	if (r < 0 && r != -ENOENT)
 		manager_hold(manager, "state.json cannot be read, so what is wanted is not known; set a mode to say what holds");
+	if (manager->state_lost)
+		manager_hold(manager, "state.json is gone, so what is wanted is not known; set a mode to say what holds");
 	bool released = false;
 	if (store_marker_read(manager->options.state_dir, &released) == 0 && released)
 		effects_obey_marker(manager);
@@ -485,6 +487,8 @@ static void begin(struct manager *manager)
 	if (manager->first_of_boot)
 		want_autostart(manager);
 	manager_run(manager, &event);
+	if (r == -ENOENT)
+		(void)store_save(manager); /* from here on one that is missing is one that is lost */
 	grants_attach(manager);
 	effects_set_resolver(manager);
 	effects_adopt_release(manager);
@@ -502,6 +506,7 @@ int manager_start(struct manager *manager, sd_event *event)
 		return r;
 	read_boot_id(manager);
 	find_worker_user(manager);
+	manager->state_lost = store_lost(manager->options.state_dir);
 	open_journal(manager);
 	open_tokens(manager);
 	documents_load(manager, &problems);
@@ -560,7 +565,7 @@ struct manager *manager_free(struct manager *manager)
 		if (manager->tunnels[i].config)
 			manager_remove_tunnel(manager, i);
 	sd_event_source **sources[] = {&manager->lifecycle_timer, &manager->gate_timer, &manager->save_timer, &manager->wait_timer, &manager->journal_timer,
-		&manager->health_timer, &manager->release_timer, &manager->trial.timer, &manager->flush};
+		&manager->health_timer, &manager->release_timer, &manager->routing_timer, &manager->trial.timer, &manager->flush};
 	for (size_t i = 0; i < ELEMENTSOF(sources); i++)
 		*sources[i] = sd_event_source_disable_unref(*sources[i]);
 	manager->workers = worker_server_free(manager->workers);

@@ -35,6 +35,7 @@
 #include "tunnel/config.h"
 #include "tunnel/wireguard-go.h"
 #include "tunnel/worker.h"
+#include "util/rate.h"
 
 #define SUBSCRIBERS_MAX 64
 #define RETIRED_MAX (LIFECYCLE_TUNNELS_MAX + 8) /* what is left of one for each tunnel at the start, and those replaced since */
@@ -120,6 +121,9 @@ struct manager {
 	struct routing_plan routed;	      /* as last applied and seen in the kernel ... */
 	struct routing_route *routed_routes;
 	bool routing_known;		      /* ... and not touched since */
+	struct rate routing_heals;
+	uint64_t routing_noticed; /* since when others' changes to it wait for their heal; 0: there are none */
+	unsigned routing_suppressed;
 	struct document policy_document;
 	struct kill_switch *settings;
 	struct document settings_document;
@@ -168,10 +172,13 @@ struct manager {
 	struct operation_call *waiting[SUBSCRIBERS_MAX]; /* calls that wait for a state; pending is their deadline */
 
 	sd_event_source *health_timer;
-	sd_event_source *lifecycle_timer, *gate_timer, *save_timer, *wait_timer, *journal_timer, *release_timer, *flush;
+	sd_event_source *lifecycle_timer, *gate_timer, *save_timer, *wait_timer, *journal_timer, *release_timer, *routing_timer, *flush;
 	bool save_pending, save_failed;
+	bool state_lost;    /* there was a state file, and it is gone */
 	bool first_of_boot; /* no daemon ran in this boot before */
 };
+
+#define JOURNAL_FILE "journal.db"
 
 /* ---- manager.c ---- */
 struct manager *manager_new(const struct options *options); /* construct: no I/O */
@@ -242,6 +249,8 @@ void store_trim_later(struct manager *manager);
 int store_load(struct manager *manager);
 /* Reads and checks DIR's state file without taking it over: 0 and the object, -ENOENT, or another error. */
 int store_read(const char *state_dir, json_object **ret);
+/* Whether DIR has no state file though a daemon has worked there. Its journal is made before its first state: asked before that. */
+bool store_lost(const char *state_dir);
 /* Whether a checked state wants the gate closed, tunnels without a document included. */
 bool store_wants_closed(json_object *state);
 int store_marker_read(const char *state_dir, bool *ret);

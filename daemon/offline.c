@@ -46,7 +46,7 @@ static bool something_wanted(const struct options *options)
 {
 	_cleanup_json_ json_object *state = NULL;
 	int r = store_read(options->state_dir, &state);
-	return r == -ENOENT ? false : r < 0 || store_wants_closed(state);
+	return r == -ENOENT ? store_lost(options->state_dir) : r < 0 || store_wants_closed(state);
 }
 
 static void keep_host_settings(struct routing *routing, const struct options *options)

@@ -255,6 +255,12 @@ int store_read(const char *state_dir, json_object **ret)
 	return 0;
 }
 
+bool store_lost(const char *state_dir)
+{
+	_cleanup_free_ char *state = document_path(state_dir, STATE_FILE), *journal = document_path(state_dir, JOURNAL_FILE);
+	return access(state, F_OK) < 0 && errno == ENOENT && access(journal, F_OK) == 0;
+}
+
 bool store_wants_closed(json_object *state)
 {
 	json_object *tunnels = json_object_object_get(state, "tunnels");

@@ -129,14 +129,15 @@ int gate_flush_names(struct gate *gate)
 		return 0;
 	elements_flush(&elements, SET_NAMES4);
 	elements_flush(&elements, SET_NAMES6);
-	return gate_commit_elements(gate, &elements);
+	int r = gate_commit_elements(gate, &elements);
+	return r < 0 ? r : gate_end_flows(gate);
 }
 
 int gate_remove_grant(struct gate *gate, const struct gate_grant *grant)
 {
 	struct gate_grant *known = list_find(&gate->granted, grant);
 	if (!known)
-		return 0;
+		return gate_end_flows(gate); /* what could not be done last time */
 	if (table_stands(gate) && gate->granted_known) {
 		_cleanup_elements_ struct elements elements = {};
 		elements_remove_grant(&elements, grant);
@@ -145,5 +146,5 @@ int gate_remove_grant(struct gate *gate, const struct gate_grant *grant)
 			return r;
 	}
 	*known = gate->granted.items[--gate->granted.count];
-	return 0;
+	return gate_end_flows(gate);
 }

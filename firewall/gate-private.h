@@ -4,6 +4,7 @@
 /* What gate.c and watch.c share. */
 
 #include "firewall/elements.h"
+#include "firewall/flows.h"
 #include "firewall/gate.h"
 #include "firewall/readback.h"
 #include "firewall/ruleset.h"
@@ -21,7 +22,7 @@ struct grant_list {
 struct gate {
 	struct nft_ctx *nft;
 	struct readback_socket *socket;
-	struct mnl_socket *elements;
+	struct mnl_socket *elements, *flows;
 	bool applied;           /* there is a plan to verify and heal */
 	struct ruleset plan;    /* the last one applied */
 	uint64_t fingerprint;   /* of the kernel's table when it was seen to hold the plan */
@@ -50,6 +51,8 @@ uint64_t monotonic_usec(void);
 int gate_fail(struct gate *gate, int error, const char *format, ...) _printf_(3, 4);
 /* Commits ELEMENTS. Negative errno: nothing was changed, gate_error() says why. */
 int gate_commit_elements(struct gate *gate, struct elements *elements);
+/* Once less is let by than before: connections that somebody's flowtable carries past the rules are judged by them again. */
+int gate_end_flows(struct gate *gate);
 /* gate-grants.c: what the sets do not hold as far as it is known. */
 void gate_fill(const struct gate *gate, struct elements *elements);
 void grant_list_done(struct grant_list *list);

@@ -80,6 +80,8 @@ int gate_new(struct gate **ret)
 	if (r == 0)
 		r = elements_open(&gate->elements);
 	if (r == 0)
+		r = elements_open(&gate->flows);
+	if (r == 0)
 		r = transaction_open(&gate->nft);
 	if (r < 0) {
 		gate_free(gate);
@@ -99,6 +101,8 @@ struct gate *gate_free(struct gate *gate)
 	readback_close(gate->socket);
 	if (gate->elements)
 		mnl_socket_close(gate->elements);
+	if (gate->flows)
+		mnl_socket_close(gate->flows);
 	ruleset_done(&gate->plan);
 	free(gate->listed);
 	grant_list_done(&gate->granted);
@@ -340,6 +344,12 @@ static int commit(struct gate *gate, const struct ruleset *set, bool replacing, 
 	return r == 1 ? -ESTALE : r;
 }
 
+int gate_end_flows(struct gate *gate)
+{
+	int r = gate->plan.exists ? flows_end(gate->flows) : 0;
+	return r < 0 ? gate_fail(gate, r, "connections in a flowtable cannot be ended: %s", strerror(-r)) : 0;
+}
+
 int gate_apply(struct gate *gate, const struct gate_plan *plan)
 {
 	_cleanup_ruleset_ struct ruleset set = {};
@@ -363,7 +373,7 @@ int gate_apply(struct gate *gate, const struct gate_plan *plan)
 		if (!gate->plan.exists)
 			gate->release_until = 0;
 	}
-	return r;
+	return r < 0 ? r : gate_end_flows(gate);
 }
 
 int gate_heal(struct gate *gate, bool elements)
@@ -375,7 +385,8 @@ int gate_heal(struct gate *gate, bool elements)
 		return r;
 	if (elements)
 		gate->listed_known = gate->granted_known = false;
-	return commit(gate, &gate->plan, !seen.exists || seen.frame != gate->frame, &committed);
+	r = commit(gate, &gate->plan, !seen.exists || seen.frame != gate->frame, &committed);
+	return r < 0 ? r : gate_end_flows(gate);
 }
 
 int gate_verify(struct gate *gate)
@@ -459,6 +470,8 @@ int gate_release(struct gate *gate, uint64_t duration_usec)
 		return r;
 	gate->release_until = duration_usec ? monotonic_usec() + duration_usec : 0;
 	r = gate_verify(gate);
+	if (r == 0 && duration_usec == 0)
+		r = gate_end_flows(gate);
 	if (r < 0)
 		gate->release_until = MIN_OF(before, gate->release_until);
 	return r;

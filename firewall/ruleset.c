@@ -13,11 +13,14 @@
 
 #include "firewall/gate.h"
 
-/* Priorities are nft(8)'s filter, mangle and srcnat, as numbers because that is what the kernel tells back. */
+/*
+ * Priorities are nft(8)'s filter, mangle and srcnat, as numbers because that is what the kernel tells back. What is forwarded is judged in
+ * front of filter: a chain there may put connections into a flowtable, by which they would pass us.
+ */
 const struct chain_definition chain_definitions[CHAIN_COUNT] = {
         [CHAIN_INPUT] = {"input", "filter", "input", NF_INET_LOCAL_IN, 0, true},
         [CHAIN_OUTPUT] = {"output", "filter", "output", NF_INET_LOCAL_OUT, 0, true},
-        [CHAIN_FORWARD] = {"forward", "filter", "forward", NF_INET_FORWARD, 0, true},
+        [CHAIN_FORWARD] = {"forward", "filter", "forward", NF_INET_FORWARD, -10, true},
         [CHAIN_PREROUTING] = {"prerouting", "filter", "prerouting", NF_INET_PRE_ROUTING, -150, false},
         [CHAIN_REROUTE] = {"reroute", "route", "output", NF_INET_LOCAL_OUT, -150, false},
         [CHAIN_POSTROUTING] = {"postrouting", "nat", "postrouting", NF_INET_POST_ROUTING, 100, false},

@@ -5,9 +5,8 @@
  * generation and the process that made it. The commits of others that touched the gate's table, and anything that went
  * unheard (a gap in the generations, an overflowing socket), lead to a verification, and a difference to a heal.
  *
- * A heal costs a token. There are TOKENS of them, so a single change is undone at once; under constant change one comes
- * back every TOKEN_USEC, so that two daemons that disagree cannot eat the machine. A heal that fails is tried again,
- * ever slower up to RETRY_MAX.
+ * A single change is undone at once, constant change at a bounded rate, so that two daemons that disagree cannot eat the
+ * machine. A heal that fails is tried again, ever slower up to RETRY_MAX.
  */
 
 #include <arpa/inet.h>
@@ -18,10 +17,9 @@
 #include <sys/socket.h>
 
 #include "firewall/gate-private.h"
+#include "util/rate.h"
 #include "util/text.h"
 
-#define TOKENS           8
-#define TOKEN_USEC       (20 * USEC_PER_MSEC)
 #define RETRY_MAX_USEC   USEC_PER_SEC
 #define RECEIVE_BUFFER   (4 << 20) /* of the socket: others may load large sets in one commit */
 #define RECEIVES_AT_ONCE 256       /* per turn of the loop, which has other things to do as well */
@@ -47,8 +45,7 @@ struct gate_watch {
 	uint32_t pid;     /* the last culprit */
 	char process[32];
 
-	unsigned tokens;
-	uint64_t token_usec; /* when the last token came back */
+	struct rate heals;
 	unsigned failures;   /* heals that failed one after the other */
 	char buffer[65536];
 };
@@ -159,13 +156,6 @@ static void make_up_for_losses(struct gate_watch *watch)
 
 /* ---- healing ---- */
 
-static void refill(struct gate_watch *watch)
-{
-	uint64_t now = watch->gate->heal_clock(), came = (now - watch->token_usec) / TOKEN_USEC;
-	watch->tokens = (unsigned)MIN_OF((uint64_t)TOKENS, watch->tokens + came);
-	watch->token_usec = watch->tokens == TOKENS ? now : watch->token_usec + came * TOKEN_USEC;
-}
-
 static void look_again_in(struct gate_watch *watch, uint64_t usec)
 {
 	sd_event_source_set_time(watch->timer, monotonic_usec() + usec);
@@ -188,7 +178,7 @@ static void report(struct gate_watch *watch, int error)
 
 static uint64_t retry_delay(unsigned failures)
 {
-	return MIN_OF(RETRY_MAX_USEC, TOKEN_USEC << MIN_OF(failures, 16u));
+	return MIN_OF(RETRY_MAX_USEC, RATE_USEC << MIN_OF(failures, 16u));
 }
 
 static void heal(struct gate_watch *watch)
@@ -197,7 +187,7 @@ static void heal(struct gate_watch *watch)
 	bool allowed = !gate->may_heal || gate->may_heal(gate->may_heal_userdata);
 	int r = -ECANCELED;
 	if (allowed) {
-		watch->tokens--;
+		rate_spend(&watch->heals);
 		r = gate_heal(gate, watch->elements || watch->unsure);
 	}
 	watch->suspicious = allowed && r < 0;
@@ -219,7 +209,7 @@ static bool all_is_well(struct gate_watch *watch)
 	if (watch->elements || gate_verify(gate) < 0)
 		return false;
 	if (watch->unsure && gate->plan.exists && (!gate->may_heal || gate->may_heal(gate->may_heal_userdata))) {
-		watch->tokens--;
+		rate_spend(&watch->heals);
 		if (gate_heal(gate, true) < 0)
 			return false;
 	}
@@ -230,9 +220,8 @@ static void look(struct gate_watch *watch)
 {
 	if (!watch->suspicious || !watch->gate->applied)
 		return;
-	refill(watch);
-	if (watch->tokens == 0) {
-		look_again_in(watch, TOKEN_USEC);
+	if (!rate_allows(&watch->heals, watch->gate->heal_clock())) {
+		look_again_in(watch, RATE_USEC);
 		return;
 	}
 	if (all_is_well(watch)) {
@@ -299,8 +288,7 @@ static int attach(struct gate_watch *watch, sd_event *event)
 int gate_watch(struct gate *gate, sd_event *event, gate_tampered callback, void *userdata)
 {
 	struct gate_watch *watch = xcalloc(1, sizeof *watch);
-	*watch = (struct gate_watch){.gate = gate, .callback = callback, .userdata = userdata, .tokens = TOKENS};
-	watch->token_usec = gate->heal_clock();
+	*watch = (struct gate_watch){.gate = gate, .callback = callback, .userdata = userdata};
 	int r = subscribe(watch);
 	if (r == 0)
 		r = readback_generation(gate->socket, &watch->generation);

@@ -16,6 +16,7 @@
 #include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 
 #include "network/link-class.h"
@@ -67,7 +68,7 @@ struct own_link {
 struct network_monitor {
 	struct netlink *query;
 	int fd;
-	sd_event_source *heard, *flush;
+	sd_event_source *heard, *setting, *flush;
 	struct network_callbacks callbacks;
 	void *userdata;
 	struct reading reading;
@@ -707,6 +708,17 @@ static int on_flush(sd_event_source *source, void *userdata)
 
 /* ---- the public calls ---- */
 
+/* Of the settings that the second layer holds, the kernel announces all but this one. */
+#define UNANNOUNCED "/proc/sys/net/ipv4/conf/all/arp_ignore"
+
+static int on_setting(sd_event_source *source, const struct inotify_event *event, void *userdata)
+{
+	struct network_monitor *monitor = userdata;
+	if (monitor->callbacks.routing_touched)
+		monitor->callbacks.routing_touched(monitor->userdata);
+	return 0;
+}
+
 static int open_events(void)
 {
 	static const int groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE,
@@ -729,6 +741,7 @@ struct network_monitor *network_monitor_free(struct network_monitor *monitor)
 	if (!monitor)
 		return NULL;
 	sd_event_source_disable_unref(monitor->flush);
+	sd_event_source_disable_unref(monitor->setting);
 	sd_event_source_disable_unref(monitor->heard);
 	closep(&monitor->fd);
 	netlink_free(monitor->query);
@@ -756,6 +769,8 @@ int network_monitor_new(struct network_monitor **ret, sd_event *event, const str
 	monitor->told = monitor->state;
 	monitor->callbacks = *callbacks;
 	monitor->userdata = userdata;
+	if (sd_event_add_inotify(event, &monitor->setting, UNANNOUNCED, IN_MODIFY, on_setting, monitor) < 0)
+		log_debug("changes of %s are not heard", UNANNOUNCED);
 	r = sd_event_add_io(event, &monitor->heard, monitor->fd, EPOLLIN, on_heard, monitor);
 	if (r >= 0)
 		r = sd_event_add_defer(event, &monitor->flush, on_flush, monitor);

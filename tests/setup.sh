@@ -13,7 +13,7 @@ PACKAGES_RUN=(nftables iproute2 wireguard-go wireguard-tools)
 PACKAGES_LAB=(python3 util-linux dnsmasq-base)
 PACKAGES_CHECK=(python3-jsonschema python3-yaml curl procps bsdutils openssl clang libclang-rt-14-dev llvm dbus libglib2.0-bin systemd cppcheck shellcheck xz-utils
 	network-manager python3-dbusmock python3-gi polkitd zsh fish mandoc openvpn ansible-core python3-dbus
-	isc-dhcp-client iptables ufw firewalld)
+	isc-dhcp-client iptables ufw firewalld busybox-static libdevmapper1.02.1 libseccomp2)
 
 # A virtual machine with a kernel that has WireGuard; busybox is what it begins with.
 PACKAGES_VM=(qemu-system-x86 busybox-static)
@@ -87,11 +87,17 @@ install_npm_packages() { # DIR
 	fi
 }
 
-# promtool alone, out of its package: installing that would start a server on this machine.
-install_promtool() { # DIR
-	[ ! -x "$1/usr/bin/promtool" ] || return 0
-	mkdir -p "$1" && step "promtool" in_directory "$1" sh -c 'apt-get -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb |
-		tar -x ./usr/bin/promtool && rm -f prometheus_*.deb'
+# Programs that tests use, out of their packages: installing those would start servers on this machine.
+install_tools() { # DIR
+	unpack_programs "$1" prometheus ./usr/bin/promtool && unpack_programs "$1" docker.io ./usr/sbin/dockerd &&
+		unpack_programs "$1" containerd ./usr/bin/containerd ./usr/bin/containerd-shim-runc-v2 && unpack_programs "$1" runc ./usr/sbin/runc
+}
+
+unpack_programs() { # DIR PACKAGE FILE…
+	[ ! -x "$1/$3" ] || return 0
+	# shellcheck disable=SC2016 # the inner shell's
+	mkdir -p "$1" && step "${3##*/}" in_directory "$1" sh -c 'package=$1 && shift && apt-get -q download "$package" &&
+		dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x "$@" && rm -f "$package"_*.deb' sh "${@:2}"
 }
 
 # Debian's kernel, taken out of its package and never installed: what a lab needs of it, in DIR.

@@ -2,28 +2,42 @@
 """The known attacks on VPN clients, each with its positive control. (CVE-2019-14899 and sockets bound to the uplink: test_cells.py, too.)"""
 
 import contextlib
+import os
 import pwd
+import signal
 import socket
 import struct
 
 from lab import frames, process, topology
+from lab.daemon import ASK
 from lab.leaks import SERVER, is_wireguard
 from lab.traffic import echo_packet
 
 WORLD = ["0.0.0.0/1", "128.0.0.0/1", f"{topology.INTERNET4}/32", f"{topology.SERVER4}/32", "203.0.113.0/24"]
 
 
-def rogue_dhcp(lab, routes):
-    """A DHCP server on the LAN that pushes ROUTES (option 121), for two minutes: the least that dnsmasq gives."""
-    pushed = ",".join(f"{network},{topology.GATEWAY4}" for network in routes)
-    return process.Process(
-        lab,
-        "dnsmasq",
-        ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--interface=br0", "--bind-interfaces",
-         "--dhcp-range=10.1.0.50,10.1.0.60,255.255.255.0,2m", "--dhcp-authoritative", "--no-ping", f"--dhcp-option-force=121,{pushed}",
-         "--dhcp-leasefile=/run/lab/leases", "--log-facility=-"],
-        lab.net.router,
-    )  # fmt: skip
+class RogueDhcp(process.Process):
+    """A DHCP server on the LAN that pushes routes (option 121), for two minutes: the least that dnsmasq gives."""
+
+    def __init__(self, lab, routes=()):
+        self._write(routes)
+        command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--interface=br0", "--bind-interfaces",
+                   "--dhcp-range=10.1.0.50,10.1.0.60,255.255.255.0,2m", "--dhcp-authoritative", "--no-ping", "--dhcp-optsfile=/run/lab/pushed",
+                   "--dhcp-leasefile=/run/lab/leases", "--log-facility=-", "--log-dhcp"]  # fmt: skip
+        super().__init__(lab, "dnsmasq", command, lab.net.router)
+
+    @staticmethod
+    def _write(routes):
+        with open("/run/lab/pushed", "w") as file:
+            if routes:
+                file.write("121," + ",".join(f"{network},{topology.GATEWAY4}" for network in routes) + "\n")
+
+    def push(self, routes):
+        """From the next renewal on."""
+        self._write(routes)
+        read = self.log().count("/run/lab/pushed")
+        self.send(signal.SIGHUP)
+        self.wait_log("/run/lab/pushed", read + 1)
 
 
 def dhclient(lab):
@@ -48,7 +62,7 @@ def renewed(lab, place):
 def test_tunnelvision(lab):
     """TunnelVision: a DHCP server that pushes routes for everything, hosts' own and short leases draws nothing out of the tunnel"""
     daemon, _ = lab.guarded()
-    rogue_dhcp(lab, WORLD)
+    RogueDhcp(lab, WORLD)
     lab.leaks.begin()
     generator = lab.generator()
     dhclient(lab)
@@ -66,9 +80,55 @@ def test_tunnelvision(lab):
     lab.leaks.prove()  # what was pushed carries traffic where nothing is held
 
 
+def udhcpc(lab):
+    """busybox's client, which takes over at a renewal what is pushed then, as NetworkManager's does; SIGUSR1 has it renew."""
+    with open("/run/lab/udhcpc.script", "w") as file:
+        file.write(
+            "#!/bin/sh\ncase $1 in bound | renew) ;; *) exit 0 ;; esac\nip address replace $ip/$mask dev $interface\nset -- $staticroutes\n"
+            "while [ $# -ge 2 ]; do ip route replace $1 via $2 dev eth0; shift 2; done\n"
+        )
+    os.chmod("/run/lab/udhcpc.script", 0o755)
+    command = ["busybox", "udhcpc", "--foreground", "--interface", "eth0", "-O", "staticroutes", "--script", "/run/lab/udhcpc.script"]
+    client = process.Process(lab, "udhcpc", command, lab.net.client)
+    client.wait_log("obtained")
+    return client
+
+
+def test_tunnelvision_at_a_renewal(lab):
+    """TunnelVision: routes that are pushed at a renewal, while a tunnel is decided about and while it restarts, draw nothing out of it"""
+    daemon, _ = lab.guarded(ASK)
+    rogue = RogueDhcp(lab)
+    client = udhcpc(lab)
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    asked = watch.wait(kind="decisionPending")
+    lab.leaks.begin()
+    generator = lab.generator()
+
+    def renew(routes):
+        place = lab.capture.mark()
+        rogue.push(routes)
+        client.send(signal.SIGUSR1)
+        renewed(lab, place)
+        for network in routes:
+            process.until(pushed(lab, network), f"{network} was not pushed")
+
+    renew(WORLD[:2])
+    daemon.api.post(f"/decisions/{asked['decision']}/answer", {"restart": True})
+    renew(WORLD)
+    daemon.wait_connected()
+    lab.ping(topology.INTERNET4)
+    lab.leaks.offered(generator.stop())
+    lab.leaks.verdict([SERVER])
+    daemon.api.stop()
+    assert all(pushed(lab, network)() for network in WORLD), "the routes were not there to the end"
+    lab.leaks.control.clear()
+    lab.leaks.prove()  # what was pushed carries traffic where nothing is held
+
+
 def test_tunnelvision_before(lab):
     """TunnelVision: routes that were pushed before the tunnel started draw nothing out of it either"""
-    rogue_dhcp(lab, WORLD)
+    RogueDhcp(lab, WORLD)
     dhclient(lab)
     for network in WORLD:
         process.until(pushed(lab, network), f"{network} was not pushed")

@@ -12,7 +12,6 @@ from test_surfaces import a_day
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 NPM = os.path.abspath(os.environ.get("HOLDFAST_NPM", f"{TOP}/build/npm"))
-TOOLS = os.path.abspath(os.environ.get("HOLDFAST_TOOLS", f"{TOP}/build/tools"))
 PORT, PROXY_PORT = 9480, 9481
 
 
@@ -98,9 +97,9 @@ def test_metrics(lab):
     text = lab.run(command).stdout
     assert 'holdfast_tunnel_state{tunnel="home",state="connected"} 1\n' in text, text
     assert 'holdfast_protection_state{state="protected"} 1\n' in text, text
-    done = lab.run([f"{TOOLS}/usr/bin/promtool", "check", "metrics"], input=text, check=False)
+    done = lab.run([lab.tool("usr/bin/promtool"), "check", "metrics"], input=text, check=False)
     assert done.returncode == 0 and not done.stderr and not done.stdout, done
-    done = lab.run([f"{TOOLS}/usr/bin/promtool", "check", "metrics"], input=text.replace("_total", "_sum"), check=False)
+    done = lab.run([lab.tool("usr/bin/promtool"), "check", "metrics"], input=text.replace("_total", "_sum"), check=False)
     assert done.returncode != 0 or done.stderr, "promtool judges nothing"
 
 

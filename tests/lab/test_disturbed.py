@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Foreign hands: the firewall flushed, routes pushed, links deleted, the uplink gone and back."""
 
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -77,6 +78,39 @@ def test_constant_flush(lab):
     assert daemon.api.status()["protection"] == "protected"
 
 
+def test_constant_rule_changes(lab):
+    """rules of the second layer deleted again and again: nothing leaves, healing keeps to its rate, and they stand afterwards"""
+    daemon, _ = lab.guarded()
+    begun = time.monotonic()
+    lab.leaks.begin()
+    generator = lab.generator()
+    loop = "for n in $(seq 300); do ip rule del pref 5118; ip -6 rule del pref 5118; done"
+    lab.run(["sh", "-c", loop], check=False)
+    process.until(lambda: lab.ip("rule", "show", "pref", "5118").stdout and lab.ip("-6", "rule", "show", "pref", "5118").stdout, "the rules are not back")
+    lab.leaks.offered(generator.stop())
+    lab.leaks.verdict([SERVER])
+    process.until(lambda: daemon.api.status()["protection"] == "protected", lambda: daemon.api.status())
+    told = [event for event in daemon.api.all_events() if event["kind"] == "gateTampered"]
+    assert 0 < len(told) <= 8 + (time.monotonic() - begun) / 0.02, len(told)
+    assert sum(event["healed"] for event in told) == daemon.api.status()["gate"]["healed"]  # one in which they had a hand again is none
+    assert all(event["layer"] == "routing" for event in told), told[-1]
+    lab.note(f"{len(told)} heals, {sum(event['suppressed'] for event in told)} more changes undone with them")
+    lab.ping(topology.INTERNET4)
+    lab.ping(topology.INTERNET6)
+
+
+def test_settings_changed(lab):
+    """settings that the second layer holds, changed by somebody, are held again at once"""
+    daemon, _ = lab.guarded()
+    watch = daemon.api.watch()
+    for name, wrong, held in (("arp_ignore", 0, "1"), ("ignore_routes_with_linkdown", 1, "0"), ("rp_filter", 1, "2")):
+        path = f"net/ipv4/conf/all/{name}"
+        lab.net.client.sysctl(**{path: wrong})
+        assert watch.wait(kind="gateTampered")["healed"], name
+        assert lab.run(["cat", f"/proc/sys/{path}"]).stdout.strip() == held, name
+    lab.leaks.closed([SERVER])
+
+
 def test_table_deleted_without_daemon(lab):
     """a table that is deleted while no daemon is there is back with the next, and nothing left that lets the kernel choose"""
     daemon, _ = lab.guarded()
@@ -96,7 +130,8 @@ def test_rule_added(lab):
     watch = daemon.api.watch()
     before = daemon.table()
     lab.nft("insert", "rule", "inet", "holdfast", "output", "accept")
-    watch.wait(kind="gateTampered")
+    event = watch.wait(kind="gateTampered")
+    assert (event["layer"], event["process"], event["healed"]) == ("nftables", "nft", True) and event["pid"] and event["healedMs"] > 0, event
     lab.leaks.closed([SERVER])
     assert "accept\n\t\taccept" not in before and daemon.gate() == "tunnel"
 
@@ -127,6 +162,28 @@ def test_others_in_front(lab):
     daemon.api.mode("always")
     daemon.api.stop()
     lab.leaks.closed()
+
+
+def test_copies(lab):
+    """copies of packets that somebody's rules send by the uplink (dup, TEE) are held like any other packet"""
+    for family, gateway in (("ip", topology.GATEWAY4), ("ip6", topology.GATEWAY6)):
+        lab.nft("add", "table", family, "theirs")
+        lab.nft("add", "chain", family, "theirs", "out", "{ type filter hook output priority -300; }")
+        lab.nft("add", "rule", family, "theirs", "out", "udp", "dport", "4999", "dup", "to", gateway, "device", '"eth0"')
+    lab.run("iptables-nft -t mangle -A OUTPUT -p udp --dport 4999 -j TEE --gateway".split() + [topology.GATEWAY4, "--oif", "eth0"])
+
+    def sent():
+        place = lab.capture.mark()
+        for address in (topology.INTERNET4, topology.INTERNET6):
+            with lab.net.client.entered():
+                sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+            with sock:
+                sock.sendto(b"copied", (address, 4999))
+        return [frame.destination for frame in lab.capture.since(place) if frame.payload == b"copied"]
+
+    assert sorted(sent()) == sorted([topology.INTERNET4] * 3 + [topology.INTERNET6] * 2)  # the control: each, and its copies
+    lab.guarded()
+    assert sent() == []
 
 
 def test_pushed_routes(lab):

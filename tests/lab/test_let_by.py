@@ -2,6 +2,7 @@
 """What the settings let by beside the tunnel: inbound services, management networks, LAN networks of a link, resolvers on the LAN."""
 
 import contextlib
+import re
 import socket
 
 from lab import process, topology
@@ -207,3 +208,35 @@ def test_resolver_on_the_lan(lab):
     daemon.api.patch("/kill-switch", {"dns": None})
     lab.leaks.closed([SERVER])
     names.close()
+
+
+def dhclient6(lab):
+    """The distribution's client for IPv6; it goes on from the lease that it has."""
+    command = ["dhclient", "-6", "-d", "-lf", "/run/lab/dhclient6.leases", "-pf", "/run/lab/dhclient6.pid", "eth0"]
+    return process.Process(lab, "dhclient6", command, lab.net.client)
+
+
+def test_dhcpv6(lab):
+    """DHCPv6, asked for, confirmed and renewed, goes past a closed gate and the tunnel's, and nothing beside it does"""
+    daemon, _ = lab.guarded(mode="always")
+    command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--interface=br0", "--bind-interfaces",
+               "--dhcp-range=fd01::50,fd01::60,64,2m", "--dhcp-leasefile=/run/lab/leases6", "--log-facility=-", "--log-dhcp"]  # fmt: skip
+    server = process.Process(lab, "dnsmasq", command, lab.net.router)
+    lab.leaks.begin()
+    generator = lab.generator()
+    client = dhclient6(lab)
+    server.wait_log("DHCPREPLY")
+    process.until(lambda: "fd01::5" in lab.ip("-6", "address", "show", "dev", "eth0").stdout, client.log)
+    client.kill()
+    daemon.api.stop()
+    with open("/run/lab/dhclient6.leases") as file:
+        lease = file.read()
+    with open("/run/lab/dhclient6.leases", "w") as file:
+        file.write(re.sub(r"renew \d+", "renew 1", lease))  # brought forward: nothing need be waited for
+    replies = server.log().count("DHCPREPLY")
+    dhclient6(lab)
+    server.wait_log("DHCPRENEW")
+    server.wait_log("DHCPREPLY", replies + 2)
+    lab.leaks.offered(generator.stop())
+    lab.leaks.verdict([SERVER])
+    assert daemon.gate() == "closed"

@@ -8,9 +8,11 @@ import signal
 import subprocess
 
 from lab import process, topology
+from lab.api import Api
 from lab.daemon import ASK as ASK_LONG, RESTART_AT_ONCE, Daemon
 from lab.leaks import SERVER
 
+UNPROTECTED = 3  # holdfastctl(1)
 ASK = {"version": 1, "name": "ask", "rules": [], "otherwise": {"action": "ask", "timeout": "1h", "onTimeout": {"action": "restart"}}}
 TERMINATE = {"version": 1, "name": "terminate", "rules": [], "otherwise": {"action": "terminate"}}
 
@@ -62,6 +64,48 @@ def test_torn_state(lab):
     daemon.start()
     daemon.api.mode("auto")
     assert daemon.api.status()["protection"] == "off" and daemon.table() is None
+
+
+def test_state_gone(lab):
+    """a state file that is gone holds the gate closed, from the boot step on; where no daemon ever was nothing is held"""
+    daemon, _ = lab.guarded()
+    daemon.kill()
+    os.unlink(f"{daemon.state_dir}/state.json")
+    assert daemon.run("--release").returncode == 0 and daemon.table() is None
+    assert daemon.run("--boot").returncode == 0 and daemon.table() is not None
+    lab.leaks.closed()
+    daemon.start()
+    assert "state.json" in held(daemon)
+    daemon.api.mode("auto")
+    assert daemon.api.status()["protection"] == "off"
+    fresh = Daemon(lab, name="fresh")
+    assert fresh.run("--boot").returncode == 0 and fresh.table() is None
+
+
+def test_boot_step(lab):
+    """the boot step closes both layers if a tunnel is still wanted or the mode is always, and not otherwise"""
+    daemon, _ = lab.guarded()
+
+    def booted():
+        daemon.kill()
+        assert daemon.run("--release").returncode == 0 and daemon.table() is None  # a boot begins without anything
+        assert daemon.run("--boot").returncode == 0
+        both = [daemon.table() is not None, *("lookup 26726" in lab.ip(family, "rule").stdout for family in ("-4", "-6"))]
+        assert len(set(both)) == 1, both
+        if both[0]:
+            lab.leaks.closed()
+        daemon.start()
+        return both[0]
+
+    assert booted()  # wanted
+    daemon.wait_connected()
+    daemon.api.stop()
+    assert not booted()
+    daemon.api.mode("always")
+    assert booted()
+    daemon.api.start()
+    daemon.api.mode("off")
+    assert not booted()
 
 
 def test_state_of_another_shape(lab):
@@ -142,6 +186,21 @@ def test_failed_start_harms_nobody(lab):
     lab.leaks.closed([SERVER])
 
 
+def told_everywhere(daemon):
+    """The gate could not be brought to what it should be: nobody who looks anywhere can miss it."""
+    status = daemon.api.status()
+    words = status["gate"]["blockFailure"]
+    assert status["protection"] == "failing" and words.startswith("nftables: "), status
+    assert status["gate"]["desired"] == "closed" and status["gate"]["kernel"] is None, status
+    event = [event for event in daemon.api.all_events() if event["kind"] == "gateFailed"][-1]
+    assert event["detail"].startswith("nftables: "), event  # told once: of the first try
+    metrics = Api(daemon.api.path, prefix="").get("/metrics")
+    assert "holdfast_gate_failing 1" in metrics and 'holdfast_protection_state{state="failing"} 1' in metrics, metrics
+    shown = daemon.ctl("status")
+    assert shown.returncode == UNPROTECTED and words in shown.stdout and "NOT" in shown.stdout, shown
+    assert "gateFailed" in daemon.process.log() and event["detail"] in daemon.process.log()
+
+
 def test_healed_is_not_verified(lab):
     """a change that nftables refused is made up for when it can be, and until then the status says failing"""
     daemon, _ = lab.guarded(policy=TERMINATE)
@@ -149,7 +208,7 @@ def test_healed_is_not_verified(lab):
     watch = daemon.api.watch()
     os.kill(daemon.client_pid(), signal.SIGKILL)
     watch.wait_state("failed")
-    assert daemon.api.status()["protection"] == "failing"
+    told_everywhere(daemon)
     watch = daemon.api.watch()
     let_go(owner)
     watch.wait(kind="gateChanged", new="closed")

@@ -218,14 +218,17 @@ static void what_the_settings_let_by_takes_the_hosts_own_routes(void)
 	_cleanup_free_ char *text = routes();
 	CU_ASSERT_STRING_EQUAL(text,
 		"throw 172.17.0.0/16 \nthrow 198.51.100.0/24 \nthrow 10.1.0.9/32 \nsink 0.0.0.0/0 hf0\nsink ::/0 hf0\n");
-	struct lan_network custom = {.network = prefix("192.0.2.0/24"), .interface = "eth0"};
-	settings.lan = LAN_CUSTOM;
-	settings.lan_networks = &custom;
+	struct lan_network lan = {.network = {{AF_INET, {10, 2}}, 16}};
+	settings.lan_networks = &lan;
 	settings.lan_network_count = 1;
+	build(); /* listed, and not in force */
+	_cleanup_free_ char *blocked = routes();
+	CU_ASSERT_STRING_EQUAL(blocked, text);
+	settings.lan = LAN_CUSTOM;
 	settings.management_count = settings.dns.lan_count = 0;
 	build();
-	_cleanup_free_ char *of_custom = routes();
-	CU_ASSERT_STRING_EQUAL(of_custom, "throw 172.17.0.0/16 \nthrow 192.0.2.0/24 \nsink 0.0.0.0/0 hf0\nsink ::/0 hf0\n");
+	_cleanup_free_ char *custom = routes();
+	CU_ASSERT_STRING_EQUAL(custom, "throw 172.17.0.0/16 \nthrow 10.2.0.0/16 \nsink 0.0.0.0/0 hf0\nsink ::/0 hf0\n");
 }
 
 static void the_state_is_that_of_the_tunnel_that_is_furthest(void)

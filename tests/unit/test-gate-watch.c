@@ -79,6 +79,7 @@ static void the_watch_heals_every_foreign_change_and_names_the_culprit(void)
 		CU_ASSERT_EQUAL(watched.heard.error, 0);
 		CU_ASSERT_STRING_EQUAL(watched.heard.process, "nft");
 		CU_ASSERT_NOT_EQUAL(watched.heard.pid, 0);
+		CU_ASSERT_NOT_EQUAL(watched.heard.usec, 0);
 		CU_ASSERT_EQUAL(gate_verify(watched.gate), 0);
 		_cleanup_free_ char *after = list_table();
 		CU_ASSERT_STRING_EQUAL(before, after);

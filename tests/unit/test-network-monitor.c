@@ -393,6 +393,7 @@ static void foreign_hands_on_the_second_layer_are_told(void)
 		"ip link del hf0",
 		"sysctl -qw net.ipv4.conf.all.ignore_routes_with_linkdown=1",
 		"sysctl -qw net.ipv4.conf.all.rp_filter=1",
+		"sysctl -qw net.ipv4.conf.all.arp_ignore=0",
 	};
 	struct routing_route sinks[] = {
 		{ROUTE_SINK, {{AF_INET, {}}, 0}, ""},
@@ -416,6 +417,20 @@ static void foreign_hands_on_the_second_layer_are_told(void)
 		if (watch.touched == 0)
 			printf("# %s\n", hands[i]);
 	}
+	/* A reader of hf0 is told by its carrier alone; a tunnel's IPv4 routes go with its link, unannounced. */
+	_cleanup_close_ int reader = -1, other = -1;
+	CU_ASSERT_EQUAL(routing_apply(routing, &plan), 0);
+	CU_ASSERT_EQUAL(link_open_tun("hf-a", 0, false, &other), 0);
+	settle(&watch);
+	watch.touched = 0;
+	CU_ASSERT_EQUAL(link_open_tun(NETWORK_SINK, 0, false, &reader), 0);
+	settle(&watch);
+	CU_ASSERT_TRUE(watch.touched > 0);
+	CU_ASSERT_EQUAL(routing_verify(routing), -ESTALE);
+	watch.touched = 0;
+	CU_ASSERT_EQUAL(link_remove("hf-a"), 0);
+	settle(&watch);
+	CU_ASSERT_TRUE(watch.touched > 0);
 	/* What does not concern it is not told. */
 	CU_ASSERT_EQUAL(routing_apply(routing, &plan), 0);
 	settle(&watch);

@@ -13,6 +13,7 @@
 
 #include "network/link.h"
 #include "network/routing.h"
+#include "network/sysctl.h"
 #include "sandbox.h"
 #include "suite.h"
 #include "util/file.h"
@@ -257,6 +258,8 @@ static const char *const foreign_hands[] = {
 	"sysctl -qw net.ipv4.conf.all.ignore_routes_with_linkdown=1",
 	"sysctl -qw net.ipv6.conf.hf0.ignore_routes_with_linkdown=1",
 	"sysctl -qw net.ipv4.conf.eth0.rp_filter=1",
+	"sysctl -qw net.ipv4.conf.all.arp_ignore=0",
+	"ip link set hf0 down && ip link set hf0 name theirs",
 	"sysctl -qw net.ipv6.conf.all.disable_ipv6=1",
 };
 
@@ -579,6 +582,70 @@ static void a_strict_rp_filter_does_not_cut_the_uplink_off(void)
 	sandbox_uplink_done(&uplink);
 }
 
+/* What the host's own hand sets meanwhile is neither what was there before, nor Holdfast's to take back. */
+static void settings_are_put_back_to_what_they_were(void)
+{
+	static const char all[] = "net/ipv4/conf/all/rp_filter", linkdown[] = "net/ipv4/conf/all/ignore_routes_with_linkdown";
+	struct plan plan;
+	begin();
+	sandbox_run("ip link add eth0 type veth peer name far0 && sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=1");
+	sandbox_run("sysctl -qw net.ipv4.conf.all.ignore_routes_with_linkdown=1");
+	_cleanup_routing_ struct routing *routing = routing_make();
+	plan_closed(&plan);
+	apply(routing, &plan);
+	CU_ASSERT_EQUAL(sysctl_read(all), 2);
+	sandbox_run("sysctl -qw net.ipv4.conf.all.rp_filter=1");
+	apply(routing, &plan);
+	CU_ASSERT_EQUAL(sysctl_read(all), 2);
+	CU_ASSERT_EQUAL(routing_remove(routing), 0);
+	CU_ASSERT_EQUAL(sysctl_read(all), 0);
+	CU_ASSERT_EQUAL(sysctl_read(linkdown), 1);
+	apply(routing, &plan);
+	sandbox_run("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.eth0.rp_filter=0");
+	CU_ASSERT_EQUAL(routing_remove(routing), 0);
+	CU_ASSERT_EQUAL(sysctl_read(all), 0);
+	CU_ASSERT_EQUAL(sysctl_read(linkdown), 1);
+}
+
+/* A client that is being restarted leaves its link without a carrier: its routes go on all the same. */
+static void a_tunnels_link_keeps_its_routes_without_a_carrier(void)
+{
+	static const char own[] = "net/ipv4/conf/hf-a/ignore_routes_with_linkdown";
+	struct plan plan;
+	begin();
+	_cleanup_close_ int client = -1;
+	CU_ASSERT_EQUAL(link_open_tun("hf-a", 0, false, &client), 0);
+	CU_ASSERT_EQUAL(link_configure("hf-a", &(struct link_settings){.up = true}), 0);
+	sandbox_run("sysctl -qw net.ipv4.conf.hf-a.ignore_routes_with_linkdown=1");
+	_cleanup_routing_ struct routing *routing = routing_make();
+	plan_closed(&plan);
+	plan_add(&plan, ROUTE_TUNNEL, "0.0.0.0/0", "hf-a");
+	apply(routing, &plan);
+	CU_ASSERT_EQUAL(sysctl_read(own), 0);
+	sandbox_run("sysctl -qw net.ipv4.conf.hf-a.ignore_routes_with_linkdown=1");
+	CU_ASSERT_EQUAL(routing_verify(routing), -ESTALE);
+	apply(routing, &plan);
+	CU_ASSERT_EQUAL(sysctl_read(own), 0);
+	CU_ASSERT_EQUAL(routing_remove(routing), 0);
+	CU_ASSERT_EQUAL(link_remove("hf-a"), 0);
+}
+
+/* One of two tunnels' routes to one network takes the other's place, and no answer of the kernel's says so. */
+static void what_was_done_is_read_back(void)
+{
+	struct plan plan;
+	begin();
+	sandbox_run("ip link add hf-a type veth peer name hf-b && ip link set hf-a up && ip link set hf-b up");
+	_cleanup_routing_ struct routing *routing = routing_make();
+	plan_closed(&plan);
+	plan_add(&plan, ROUTE_TUNNEL, "192.0.2.0/24", "hf-a");
+	plan_add(&plan, ROUTE_TUNNEL, "192.0.2.0/24", "hf-b");
+	CU_ASSERT_EQUAL(routing_apply(routing, &plan.plan), -ESTALE);
+	CU_ASSERT_PTR_NOT_NULL(strstr(routing_error(routing), "reading back"));
+	CU_ASSERT_EQUAL(routing_verify(routing), -ESTALE);
+	CU_ASSERT_EQUAL(routing_remove(routing), 0);
+}
+
 static void plans_that_make_no_sense_change_nothing(void)
 {
 	struct plan plan;
@@ -653,6 +720,9 @@ static const struct test tests[] = {
 	{"throws let the LAN by, but never what a tunnel claims", throws_let_the_lan_by},
 	{"DHCP renewals go by, and nothing like them", dhcp_renewals_go_by},
 	{"a strict rp_filter does not cut the uplink off", a_strict_rp_filter_does_not_cut_the_uplink_off},
+	{"settings are put back to what they were", settings_are_put_back_to_what_they_were},
+	{"a tunnel's link keeps its routes without a carrier", a_tunnels_link_keeps_its_routes_without_a_carrier},
+	{"what was done is read back", what_was_done_is_read_back},
 	{"plans that make no sense change nothing", plans_that_make_no_sense_change_nothing},
 };
 

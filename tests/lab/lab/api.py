@@ -48,8 +48,8 @@ class Problem(AssertionError):
 class Api:
     """One daemon's interface. `call` returns any answer; `get`, `put`, `post`, `patch`, `delete` raise Problem on errors."""
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, prefix="/v1"):
+        self.path, self.prefix = path, prefix
 
     def _connect(self, timeout):
         return _Connection(self.path, timeout)
@@ -64,7 +64,7 @@ class Api:
         connection = self._connect(timeout)
         try:
             with contextlib.suppress(BrokenPipeError):  # a body that is too large is answered before it was read
-                connection.request(method, "/v1" + path, body, headers)
+                connection.request(method, self.prefix + path, body, headers)
             response = connection.getresponse()
             text = response.read()
             kind = response.headers.get_content_type()

@@ -22,6 +22,10 @@ from .wireguard import Server, SilentServer
 isolation.require()
 
 
+_TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+_TOOLS = os.path.abspath(os.environ.get("HOLDFAST_TOOLS", f"{_TOP}/build/tools"))
+
+
 class Lab:
     """Built anew for every test, in namespaces that end with it. FOLDER keeps logs and captures, BUILD has the programs."""
 
@@ -40,6 +44,10 @@ class Lab:
     def program(self, name):
         """The path of one of Holdfast's programs."""
         return os.path.join(self.build, name)
+
+    def tool(self, path):
+        """The path of what ./check unpacked for tests to use."""
+        return os.path.join(_TOOLS, path)
 
     def nft(self, *arguments, check=True, namespace=None):
         """nft(8) in the client's namespace."""
@@ -109,9 +117,9 @@ class Lab:
         """A process that offers traffic all the time."""
         return Generator(self.offering, kinds, [silent.socket for silent in self.silent])
 
-    def flood(self, address=topology.INNER_SERVER4):
+    def flood(self, address=topology.INNER_SERVER4, namespace=None):
         """A process that pings ADDRESS all the time and counts what is lost."""
-        return Flood(self.net, address)
+        return Flood(namespace or self.net.client, address)
 
     def note(self, text):
         self.notes.append(text)

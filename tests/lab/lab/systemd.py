@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The real systemd as PID 1 of a pid namespace of its own, in the client's network, with a system bus and no unit but those that a test makes."""
+"""The real systemd as PID 1 of a pid namespace of its own, in the client's network, with a system bus and no unit but those that a test makes.
+
+/var/lib is empty: what units keep there is gone with it."""
 
 import os
 import signal
@@ -29,7 +31,7 @@ umount /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount --bind /proc/sys/fs /proc/sys/fs
 mount -o remount,bind,ro /proc/sys/fs
-for folder in {_UNITS} /usr/lib/systemd/system /usr/lib/systemd/system-generators; do
+for folder in {_UNITS} /usr/lib/systemd/system /usr/lib/systemd/system-generators /var/lib; do
 	mount -t tmpfs -o mode=755 tmpfs $folder
 done
 cp /run/lab/pid1-units/* {_UNITS}/
@@ -42,11 +44,14 @@ exec env -i PATH="$PATH" container=lab /usr/lib/systemd/systemd --system --log-t
 class Systemd:
     """`environment` is for a daemon that is to use its bus; `inside` is what a command begins with that is to run beneath it."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, units=()):
+        """UNITS: what stands in files of their own; default.target wants them."""
         self.lab = lab
         self.environment = {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={BUS}"}
         os.makedirs("/run/lab/pid1-units")
-        for name, text in (*_FILES.items(), ("../pid1-bus.conf", _POLICY), ("../pid1.console", "")):
+        files = _FILES | dict(units)
+        files["default.target"] += "".join(f"Wants={name}\n" for name in dict(units))
+        for name, text in (*files.items(), ("../pid1-bus.conf", _POLICY), ("../pid1.console", "")):
             with open(f"/run/lab/pid1-units/{name}", "w") as file:
                 file.write(text)
         command = ["unshare", "--mount", "--propagation", "private", "--pid", "--cgroup", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc",

@@ -321,14 +321,14 @@ class Generator:
 
 
 class Flood:
-    """A process that pings ADDRESS from the client every few milliseconds and keeps count, for what must not be interrupted."""
+    """A process that pings ADDRESS from NAMESPACE every few milliseconds and keeps count, for what must not be interrupted."""
 
     PAUSE = 0.005
 
-    def __init__(self, net, address):
+    def __init__(self, namespace, address):
         self._memory = mmap.mmap(-1, 32)
         self._values = (ctypes.c_uint64 * 4).from_buffer(self._memory)  # sent, answered, longest gap in ns
-        with net.client.entered():
+        with namespace.entered():
             sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         # Answers alone, and room for as many as may come while others run: one that the socket had to drop is none that the tunnel lost.
         sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF & ~(1 << _ECHO_REPLY)))
