@@ -87,7 +87,25 @@ install_npm_packages() { # DIR
 	fi
 }
 
-# promtool alone, out of its package: installing that would start a server on this machine.
+# Programs that tests use, out of their packages: installing those would start a server on this machine, or take its resolv.conf over.
+install_tools() { # DIR
+	install_promtool "$1" &&
+		unpack_packages "$1" systemd-resolved libsystemd-shared && # of one version, whatever the machine's systemd has
+		unpack_packages "$1" resolvconf && unpack_packages "$1" openresolv
+}
+
+# Puts what is in the packages into DIR/FIRST, or nothing.
+# shellcheck disable=SC2016 # it is sh that knows them
+unpack_packages() { # DIR FIRST PACKAGE…
+	local directory=$1 name=$2
+	shift
+	[ ! -d "$directory/$name" ] || return 0
+	rm -rf "$directory/$name.new" && mkdir -p "$directory/$name.new" &&
+		step "$name" in_directory "$directory/$name.new" sh -c 'apt-get -q download "$@" &&
+			for package in *.deb; do dpkg-deb -x "$package" . || exit; done && rm -f ./*.deb' sh "$@" &&
+		mv "$directory/$name.new" "$directory/$name"
+}
+
 install_promtool() { # DIR
 	[ ! -x "$1/usr/bin/promtool" ] || return 0
 	mkdir -p "$1" && step "promtool" in_directory "$1" sh -c 'apt-get -q download prometheus && dpkg-deb --fsys-tarfile prometheus_*.deb |
