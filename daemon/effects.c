@@ -217,6 +217,7 @@ static void release_over(struct manager *manager)
 	manager->report.released_until_usec = 0;
 	(void)sd_event_source_set_enabled(manager->release_timer, SD_EVENT_OFF);
 	events_emit(manager, events_new(manager, "releaseEnded", LIFECYCLE_NONE));
+	host_resolver_follow(manager);
 }
 
 int effects_apply_gate(struct manager *manager)
@@ -241,6 +242,7 @@ int effects_apply_gate(struct manager *manager)
 		return r;
 	}
 	note_gate(manager);
+	host_resolver_follow(manager); /* last: packets do not wait for a service */
 	return 0;
 }
 
@@ -880,6 +882,7 @@ void effects_adopt_release(struct manager *manager)
 		return;
 	manager->report.released_until_usec = manager_now() + remaining;
 	manager_arm_timer(manager, &manager->release_timer, manager_now() + remaining, on_release_end);
+	host_resolver_follow(manager);
 }
 
 int effects_release(struct manager *manager, uint64_t duration_usec, const char *reason, const char *by)
@@ -896,5 +899,6 @@ int effects_release(struct manager *manager, uint64_t duration_usec, const char 
 	json_object_object_add(event, "reason", json_text_or_null(reason));
 	json_object_object_add(event, "by", json_text_or_null(by));
 	events_emit(manager, event);
+	host_resolver_follow(manager);
 	return 0;
 }

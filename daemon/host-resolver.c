@@ -63,8 +63,16 @@ int host_resolver_set(struct manager *manager, const struct tunnel_runtime *runt
 	return r;
 }
 
+/* What is released goes by the uplink, and so do its names; unless a tunnel carries. */
+static bool is_let_go(const struct manager *manager)
+{
+	return manager->released_marker || (manager->report.released_until_usec > manager_now() && manager->report.desired != GATE_TUNNEL);
+}
+
 static bool is_wanted(const struct manager *manager)
 {
+	if (is_let_go(manager))
+		return false;
 	for (size_t i = 0; i < LIFECYCLE_TUNNELS_MAX; i++)
 		if (manager->tunnels[i].config && manager->tunnels[i].config->all && manager->tunnels[i].link_ready)
 			return true;
@@ -74,6 +82,8 @@ static bool is_wanted(const struct manager *manager)
 void host_resolver_update(struct manager *manager)
 {
 	names_update(manager); /* also where no tunnel is up: what was taken back is forgotten */
+	if (is_let_go(manager))
+		return;
 	for (size_t i = 0; i < LIFECYCLE_TUNNELS_MAX; i++)
 		if (manager->tunnels[i].config && manager->tunnels[i].link_ready)
 			(void)host_resolver_set(manager, &manager->tunnels[i]);
@@ -83,6 +93,18 @@ void host_resolver_restore(struct manager *manager)
 {
 	if (!is_wanted(manager))
 		note(manager, "put back", resolver_restore(manager->options.state_dir));
+}
+
+void host_resolver_follow(struct manager *manager)
+{
+	bool let_go = is_let_go(manager);
+	if (let_go == manager->resolver.let_go)
+		return;
+	manager->resolver.let_go = let_go;
+	if (let_go)
+		host_resolver_restore(manager);
+	else
+		host_resolver_update(manager);
 }
 
 /* ---- what others do to it ---- */

@@ -7,6 +7,8 @@
  */
 
 #include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <systemd/sd-bus.h>
 
 struct manager;
@@ -17,6 +19,7 @@ struct host_resolver {
 	const char *by;	 /* resolver_method() */
 	char *failure;	 /* why it is not as wanted, a sentence; NULL: it is */
 	unsigned healed; /* changes of somebody else's that were undone */
+	bool let_go;	 /* put back for a release */
 	uint64_t next_usec; /* CLOCK_BOOTTIME: not healed again before */
 	sd_event_source *watch, *due;
 };
@@ -29,6 +32,8 @@ int host_resolver_set(struct manager *manager, const struct tunnel_runtime *runt
 void host_resolver_update(struct manager *manager);
 /* As it was before, unless a tunnel is up that wants it. */
 void host_resolver_restore(struct manager *manager);
+/* A release may have begun or ended, a tunnel carry or not: names open and close with the rest. */
+void host_resolver_follow(struct manager *manager);
 /* systemd-resolved that comes late or anew knows nothing of a tunnel: it is told. NULL: the bus is gone. */
 void host_resolver_on_bus(sd_bus *bus, struct manager *manager);
 json_object *host_resolver_to_json(const struct manager *manager); /* for the status; the caller owns it */

@@ -5,7 +5,7 @@ import os
 import signal
 
 from lab import frames, process, topology
-from lab.daemon import RESTART_AT_ONCE
+from lab.daemon import RESTART_AT_ONCE, WAIT_LONG
 from lab.leaks import SERVER, of_the_kernel
 from lab.names import NameServer, SecureNameServer, question
 from lab.networkmanager import OFFICE, NetworkManager
@@ -312,6 +312,40 @@ def test_resolved_over_tls(lab):
     assert (NAME, 1) in secure.asked, (secure.asked, names.inside.asked)
     secure.close()
     names.close()
+
+
+def released(lab, service):
+    """Between a tunnel that stopped and its restart the gate is released, and then no more, until the tunnel is up again."""
+    names = Names(lab, service)
+    names.daemon.policy(WAIT_LONG)
+    names.up()
+    watch = names.daemon.api.watch()
+    os.kill(names.daemon.client_pid(), signal.SIGKILL)
+    watch.wait_state("waiting")
+    lab.leaks.closed([SERVER])
+    names.daemon.api.post("/kill-switch/release", {"reason": "a sign-in page", "for": "1h"})
+    names.control()
+    assert names.resolver()["by"] is None
+    names.daemon.api.mode("auto")
+    watch.wait(kind="releaseEnded")
+    assert names.resolver()["by"], names.resolver()
+    lab.leaks.closed([SERVER])
+    names.daemon.api.post("/kill-switch/release", {"reason": "a sign-in page", "for": "1h"})
+    names.daemon.api.post("/tunnels/home/restart")
+    watch.wait_state("connected")
+    assert names.resolver()["by"], names.resolver()
+    assert getent(lab, NAME) == [INSIDE]
+    names.close()
+
+
+def test_released_by_resolved(lab):
+    """a release opens the uplink's names with the rest, and closes them with it, by resolved"""
+    released(lab, Resolved)
+
+
+def test_released_by_the_file(lab):
+    """a release opens the uplink's names with the rest, and closes them with it, by the file"""
+    released(lab, lambda lab, bus: None)
 
 
 # resolvconf
