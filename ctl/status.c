@@ -140,10 +140,13 @@ static void print_surroundings(json_object *status)
 		member_text(status, "/policy/source"));
 }
 
-/* What does not change what is held, and a person should see to: documents as they were last read, and the journal. */
+/* What does not change what is held, and a person should see to: documents as they were last read, the journal, and the host's names. */
 static void print_faults(json_object *status)
 {
-	const char *errors = member_text(status, "/documentErrors"), *journal = member_text(status, "/journal");
+	const char *errors = member_text(status, "/documentErrors"), *journal = member_text(status, "/journal"),
+		   *resolver = member_text(status, "/network/resolver/failure");
+	if (resolver[0])
+		printf(LABEL "%s%s%s\n", "Names", colour_on(COLOUR_BAD), resolver, colour_off());
 	if (errors[0])
 		printf(LABEL "%s%s%s\n", "Documents", colour_on(COLOUR_BAD), errors, colour_off());
 	if (journal[0])

@@ -242,6 +242,7 @@ static void release_over(struct manager *manager)
 	manager->report.released_until_usec = 0;
 	(void)sd_event_source_set_enabled(manager->release_timer, SD_EVENT_OFF);
 	events_emit(manager, events_new(manager, "releaseEnded", LIFECYCLE_NONE));
+	host_resolver_follow(manager);
 }
 
 int effects_apply_gate(struct manager *manager)
@@ -266,6 +267,7 @@ int effects_apply_gate(struct manager *manager)
 		return r;
 	}
 	note_gate(manager);
+	host_resolver_follow(manager); /* last: packets do not wait for a service */
 	return 0;
 }
 
@@ -336,33 +338,6 @@ static bool link_exists(const char *interface)
 	return link_query(interface, &status) != -ENODEV;
 }
 
-static int set_resolver(struct manager *manager, const struct tunnel_runtime *runtime)
-{
-	const struct tunnel_config *config = runtime->config;
-	const struct ip_address *servers = config->dns_count ? config->dns : runtime->network.dns;
-	size_t count = config->dns_count ? config->dns_count : runtime->network.dns_count;
-	struct ip_address own;
-	if (!config->all || count == 0 || manager->core.mode == GATE_MODE_OFF)
-		return 0;
-	names_update(manager);
-	if (names_server(manager, &own)) {
-		servers = &own;
-		count = 1;
-	}
-	return resolver_set(manager->options.state_dir, config->interface, servers, count);
-}
-
-void effects_set_resolver(struct manager *manager)
-{
-	names_update(manager); /* also where no tunnel is up: what was taken back is forgotten */
-	for (size_t i = 0; i < LIFECYCLE_TUNNELS_MAX; i++) {
-		struct tunnel_runtime *runtime = &manager->tunnels[i];
-		int r = runtime->config && runtime->link_ready ? set_resolver(manager, runtime) : 0;
-		if (r < 0)
-			log_warning("the host's resolver could not be set: %s", strerror(-r));
-	}
-}
-
 static enum tunnel_error set_link(struct tunnel_runtime *runtime, const struct link_settings *settings)
 {
 	int r = link_configure(runtime->config->interface, settings);
@@ -385,20 +360,12 @@ static enum tunnel_error configure_link(struct manager *manager, size_t index)
 	if (error != TUNNEL_ERROR_NONE)
 		return error;
 	runtime->link_ready = true;
-	int r = set_resolver(manager, runtime);
+	int r = host_resolver_set(manager, runtime);
 	if (r < 0) {
 		snprintf(runtime->detail, sizeof runtime->detail, "the host's resolver could not be set: %s", strerror(-r));
 		return TUNNEL_ERROR_FAILED_TO_SET_NETWORK_SETTINGS;
 	}
 	return TUNNEL_ERROR_NONE;
-}
-
-static bool resolver_wanted(const struct manager *manager)
-{
-	for (size_t i = 0; i < LIFECYCLE_TUNNELS_MAX; i++)
-		if (manager->tunnels[i].config && manager->tunnels[i].config->all && manager->tunnels[i].link_ready)
-			return true;
-	return false;
 }
 
 /* Where the tunnel's client is spoken to. The caller frees it. */
@@ -422,11 +389,7 @@ void effects_remove_link(struct manager *manager, size_t index)
 	if (r < 0)
 		log_warning("%s: could not be removed: %s", runtime->config->interface, strerror(-r));
 	names_update(manager);
-	if (!resolver_wanted(manager)) {
-		r = resolver_restore(manager->options.state_dir);
-		if (r < 0)
-			log_warning("the host's resolver could not be put back: %s", strerror(-r));
-	}
+	host_resolver_restore(manager);
 }
 
 /* ---- workers ---- */
@@ -949,6 +912,7 @@ void effects_adopt_release(struct manager *manager)
 		return;
 	manager->report.released_until_usec = manager_now() + remaining;
 	manager_arm_timer(manager, &manager->release_timer, manager_now() + remaining, on_release_end);
+	host_resolver_follow(manager);
 }
 
 int effects_release(struct manager *manager, uint64_t duration_usec, const char *reason, const char *by)
@@ -965,5 +929,6 @@ int effects_release(struct manager *manager, uint64_t duration_usec, const char 
 	json_object_object_add(event, "reason", json_text_or_null(reason));
 	json_object_object_add(event, "by", json_text_or_null(by));
 	events_emit(manager, event);
+	host_resolver_follow(manager);
 	return 0;
 }

@@ -172,7 +172,7 @@ static void names_changed(struct manager *manager, bool taken_back)
 {
 	manager->names.flush |= taken_back;
 	names_update(manager);
-	effects_set_resolver(manager);
+	host_resolver_update(manager);
 }
 
 static int on_end(sd_event_source *source, uint64_t usec, void *userdata);

@@ -228,7 +228,7 @@ void manager_set_kill_switch(struct manager *manager, struct kill_switch *settin
 	grants_sync(manager);
 	manager_run(manager, &(struct lifecycle_event){.type = LIFECYCLE_MODE, .tunnel = LIFECYCLE_NONE, .mode = settings->mode, .now_usec = manager_now()});
 	grants_attach(manager);
-	effects_set_resolver(manager);
+	host_resolver_update(manager);
 	(void)store_save(manager);
 	if (old == settings->mode)
 		return;
@@ -386,6 +386,9 @@ static int open_sources(struct manager *manager)
 		log_error("the surroundings cannot be watched: %s", strerror(-r));
 		return r;
 	}
+	r = host_resolver_open(manager);
+	if (r < 0)
+		return r;
 	effects_observe_workers(&workers);
 	r = worker_server_new(&manager->workers, manager->event, socket, &workers, manager);
 	if (r < 0) {
@@ -490,7 +493,7 @@ static void begin(struct manager *manager)
 	if (r == -ENOENT)
 		(void)store_save(manager); /* from here on one that is missing is one that is lost */
 	grants_attach(manager);
-	effects_set_resolver(manager);
+	host_resolver_update(manager);
 	effects_adopt_release(manager);
 	surroundings_begin(manager, manager->first_of_boot);
 }
@@ -570,6 +573,7 @@ struct manager *manager_free(struct manager *manager)
 		*sources[i] = sd_event_source_disable_unref(*sources[i]);
 	manager->workers = worker_server_free(manager->workers);
 	surroundings_close(manager);
+	host_resolver_close(manager);
 	manager->monitor = network_monitor_free(manager->monitor);
 	manager->routing = routing_free(manager->routing);
 	check_free(manager);

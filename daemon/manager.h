@@ -6,7 +6,7 @@
  * daemon/operations.h.
  *
  * Who does what: lifecycle.c decides, effects.c carries out, events.c tells, surroundings.c
- * tells policies of the network and of sleep, store.c keeps, documents.c reads and writes what an
+ * tells policies of the network and of sleep, host-resolver.c sets the host's resolver, store.c keeps, documents.c reads and writes what an
  * administrator can read, status.c shows, operations*.c take requests, manager.c holds them together.
  */
 
@@ -21,6 +21,7 @@
 #include "daemon/demand.h"
 #include "daemon/grants-private.h"
 #include "daemon/health.h"
+#include "daemon/host-resolver.h"
 #include "daemon/journal.h"
 #include "daemon/lifecycle.h"
 #include "daemon/names.h"
@@ -158,6 +159,7 @@ struct manager {
 	struct routing *routing;
 	struct network_monitor *monitor;
 	struct surroundings_state surroundings;
+	struct host_resolver resolver;
 	struct worker_server *workers;
 	uid_t worker_uid;
 	gid_t worker_gid;
@@ -213,8 +215,6 @@ int effects_apply_routing(struct manager *manager);
 /* The marker of the way out was found: from here on nothing is held, and that is told. */
 void effects_obey_marker(struct manager *manager);
 void effects_routing_touched(void *userdata);
-/* The host's resolver, as the tunnels that are up want it; dnsmasq, where domains are granted. */
-void effects_set_resolver(struct manager *manager);
 /* The tunnel's link, its control socket and, with the last of them, the host's resolver as it was. */
 void effects_remove_link(struct manager *manager, size_t index);
 void effects_observe_workers(struct worker_callbacks *ret);

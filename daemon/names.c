@@ -131,7 +131,7 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct manager *manager = userdata;
 	names_update(manager);
-	effects_set_resolver(manager);
+	host_resolver_update(manager);
 	return 0;
 }
 

@@ -131,6 +131,13 @@ static json_object *policy(struct manager *manager)
 	return object;
 }
 
+static json_object *network(struct manager *manager)
+{
+	json_object *object = surroundings_to_json(manager);
+	json_object_object_add(object, "resolver", host_resolver_to_json(manager));
+	return object;
+}
+
 json_object *manager_status(struct manager *manager)
 {
 	json_object *object = json_object_new_object(), *tunnels = json_object_new_array();
@@ -143,7 +150,7 @@ json_object *manager_status(struct manager *manager)
 	json_object_object_add(object, "gate", gate(manager));
 	json_object_object_add(object, "bypass", grants_to_json(manager, LISTED_SHOWN));
 	json_object_object_add(object, "tunnels", tunnels);
-	json_object_object_add(object, "network", surroundings_to_json(manager));
+	json_object_object_add(object, "network", network(manager));
 	json_object_object_add(object, "policy", policy(manager));
 	json_object_object_add(object, "documentErrors", json_text_or_null(manager->document_errors));
 	json_object_object_add(object, "journal", json_text_or_null(journal_failure(manager->journal)));

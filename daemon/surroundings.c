@@ -272,6 +272,7 @@ static void on_bus(sd_bus *bus, void *userdata)
 		    : 0;
 	if (r < 0)
 		log_warning("logind cannot be heard: %s", strerror(-r));
+	host_resolver_on_bus(bus, userdata);
 }
 
 /* ---- the life of it ---- */

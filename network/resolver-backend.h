@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The three ways to the host's resolver, for the files of this folder only. Each is bounded in time. */
+/* The three ways to the host's resolver, and who else knows the uplink's; for the files of this folder only. Each is bounded in time. */
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "util/address.h"
 
@@ -19,6 +20,13 @@ int resolved_revert(const char *interface);
 /* The servers of all links but ours, at most MAX; how many. */
 size_t resolved_uplink_servers(struct ip_address *ret, size_t max);
 
+/* ---- NetworkManager, over the system bus ---- */
+
+#define RESOLVER_ENTRY_MAX 8 /* servers of a link */
+
+/* The servers of all links but VPNs' and ours, at most MAX; how many. */
+size_t networkmanager_uplink_servers(struct ip_address *ret, size_t max);
+
 /* ---- resolvconf ---- */
 
 /* Whether the program is there. */
@@ -31,12 +39,14 @@ int resolvconf_delete(const char *interface);
 
 enum resolver_file_kind { RESOLVER_FILE_ABSENT, RESOLVER_FILE_REGULAR, RESOLVER_FILE_LINK };
 
-/* What stands at a path: a file's text and mode, or a symbolic link's target (and the text that it leads to, "" where nowhere). */
+/* What stands at a path: a file's text, mode and owner, or a symbolic link's target (and the text that it leads to, "" where nowhere). */
 struct resolver_file {
 	enum resolver_file_kind kind;
 	char *text;
 	char *target;
 	unsigned mode;
+	uid_t uid;
+	gid_t gid;
 };
 
 void resolver_file_done(struct resolver_file *file);

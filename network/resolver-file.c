@@ -10,6 +10,7 @@
 
 #include "network/resolver-backend.h"
 #include "util/file.h"
+#include "util/log.h"
 #include "util/text.h"
 
 void resolver_file_done(struct resolver_file *file)
@@ -42,7 +43,12 @@ int resolver_file_read(const char *path, struct resolver_file *ret)
 	if (!absent)
 		file.kind = S_ISLNK(status.st_mode) ? RESOLVER_FILE_LINK : RESOLVER_FILE_REGULAR;
 	int r = 0;
-	file.mode = file.kind == RESOLVER_FILE_REGULAR ? status.st_mode & 0777 : 0644;
+	file.mode = 0644;
+	if (file.kind == RESOLVER_FILE_REGULAR) {
+		file.mode = status.st_mode & 0777;
+		file.uid = status.st_uid;
+		file.gid = status.st_gid;
+	}
 	if (file.kind == RESOLVER_FILE_LINK)
 		r = read_target(path, &file.target);
 	if (r == 0 && file.kind != RESOLVER_FILE_ABSENT)
@@ -101,7 +107,12 @@ int resolver_file_write(const char *path, const struct resolver_file *file)
 	case RESOLVER_FILE_REGULAR:
 		r = file_write_atomic(path, file->text, strlen(file->text), file->mode);
 		/* Containers mount it (EBUSY); a unit's ReadWritePaths= may name it alone (EROFS beside it). */
-		return r == -EBUSY || r == -EROFS || r == -EACCES ? write_in_place(path, file->text) : r;
+		if (r == -EBUSY || r == -EROFS || r == -EACCES)
+			return write_in_place(path, file->text);
+		/* A text that is right, of the wrong owner, is better than none. */
+		if (r == 0 && (file->uid != 0 || file->gid != 0) && lchown(path, file->uid, file->gid) < 0)
+			log_warning("%s: its owner could not be put back: %s", path, strerror(errno));
+		return r;
 	}
 	return -EINVAL;
 }

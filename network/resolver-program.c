@@ -18,14 +18,24 @@
 
 #include "network/resolver-backend.h"
 #include "util/macro.h"
+#include "util/text.h"
 
 #define PROGRAM_WAIT_MS 2000
+
+/* systemd's resolvectl goes by that name, too; it writes no file. */
+static bool is_resolvectl(const char *path)
+{
+	char target[256];
+	ssize_t length = readlink(path, target, sizeof target - 1);
+	target[length < 0 ? 0 : length] = '\0';
+	return strcmp(target + strlen(target) - MIN_OF(strlen(target), strlen("resolvectl")), "resolvectl") == 0;
+}
 
 static const char *find_program(void)
 {
 	static const char *const places[] = {"/usr/local/sbin/resolvconf", "/usr/sbin/resolvconf", "/sbin/resolvconf", "/usr/bin/resolvconf"};
 	for (size_t i = 0; i < ELEMENTSOF(places); i++)
-		if (access(places[i], X_OK) == 0)
+		if (access(places[i], X_OK) == 0 && !is_resolvectl(places[i]))
 			return places[i];
 	return NULL;
 }
@@ -93,15 +103,23 @@ static int run(char *const *arguments, const char *text)
 	return r < 0 ? r : wait_for(pid);
 }
 
+/* Debian's orders what it was given by the names' beginnings, by interface-order(5): `tun*` goes before any uplink. */
+static char *record_name(const char *interface)
+{
+	return text_format("tun.%s", interface);
+}
+
 int resolvconf_add(const char *interface, const char *text)
 {
-	/* -m 0: before all others; -x: and to their exclusion. As wg-quick(8) does it. */
-	char *const arguments[] = {"resolvconf", "-a", (char *)interface, "-m", "0", "-x", NULL};
+	/* openresolv's -m 0: before all others; -x: and to their exclusion. Debian's does not read them. As wg-quick(8) does it. */
+	_cleanup_free_ char *name = record_name(interface);
+	char *const arguments[] = {"resolvconf", "-a", name, "-m", "0", "-x", NULL};
 	return run(arguments, text);
 }
 
 int resolvconf_delete(const char *interface)
 {
-	char *const arguments[] = {"resolvconf", "-d", (char *)interface, "-f", NULL};
+	_cleanup_free_ char *name = record_name(interface);
+	char *const arguments[] = {"resolvconf", "-d", name, "-f", NULL};
 	return run(arguments, "");
 }

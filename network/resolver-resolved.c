@@ -9,74 +9,19 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <systemd/sd-bus.h>
-#include <time.h>
 
 #include "network/link.h"
 #include "network/resolver-backend.h"
-#include "util/macro.h"
-#include "util/timestamp.h"
+#include "network/resolver-bus.h"
 
-#define SERVICE	  "org.freedesktop.resolve1"
-#define OBJECT	  "/org/freedesktop/resolve1"
-#define MANAGER	  "org.freedesktop.resolve1.Manager"
-#define CALL_USEC (USEC_PER_SEC / 2)
-
-static void bus_closep(sd_bus **bus)
-{
-	sd_bus_close_unref(*bus);
-}
-#define _cleanup_bus_ _cleanup_(bus_closep)
-
-static void reply_unrefp(sd_bus_message **message)
-{
-	sd_bus_message_unref(*message);
-}
-#define _cleanup_reply_ _cleanup_(reply_unrefp)
-
-/* Until the bus has said hello. A call would wait for that as well, but for as long as the bus likes. */
-static int wait_until_ready(sd_bus *bus)
-{
-	uint64_t end = clock_usec(CLOCK_MONOTONIC) + CALL_USEC, now;
-	int r = 0;
-	while (r >= 0 && sd_bus_is_ready(bus) == 0) {
-		r = sd_bus_process(bus, NULL);
-		now = clock_usec(CLOCK_MONOTONIC);
-		if (now >= end)
-			return -ETIMEDOUT;
-		if (r == 0)
-			r = sd_bus_wait(bus, end - now);
-	}
-	return r < 0 ? r : 0;
-}
-
-static int open_bus(sd_bus **ret)
-{
-	_cleanup_bus_ sd_bus *bus = NULL;
-	int r = sd_bus_open_system(&bus);
-	if (r >= 0)
-		r = wait_until_ready(bus);
-	if (r >= 0)
-		r = sd_bus_set_method_call_timeout(bus, CALL_USEC);
-	if (r < 0)
-		return r;
-	*ret = STEAL(bus);
-	return 0;
-}
-
-static bool has_owner(sd_bus *bus)
-{
-	_cleanup_reply_ sd_bus_message *reply = NULL;
-	int owned = 0;
-	return sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner", NULL,
-		       &reply, "s", SERVICE) >= 0 &&
-	       sd_bus_message_read(reply, "b", &owned) >= 0 && owned;
-}
+#define SERVICE "org.freedesktop.resolve1"
+#define OBJECT  "/org/freedesktop/resolve1"
+#define MANAGER "org.freedesktop.resolve1.Manager"
 
 bool resolved_is_running(void)
 {
 	_cleanup_bus_ sd_bus *bus = NULL;
-	return open_bus(&bus) == 0 && has_owner(bus);
+	return resolver_bus_open(&bus) == 0 && resolver_bus_has_owner(bus, SERVICE);
 }
 
 static int set_servers(sd_bus *bus, int index, const struct ip_address *servers, size_t count)
@@ -98,7 +43,7 @@ static int set_servers(sd_bus *bus, int index, const struct ip_address *servers,
 	}
 	if (r >= 0)
 		r = sd_bus_message_close_container(message);
-	return r < 0 ? r : sd_bus_call(bus, message, CALL_USEC, NULL, NULL);
+	return r < 0 ? r : sd_bus_call(bus, message, RESOLVER_BUS_USEC, NULL, NULL);
 }
 
 static int revert(sd_bus *bus, int index)
@@ -112,7 +57,7 @@ int resolved_set(const char *interface, const struct ip_address *servers, size_t
 	int index = (int)if_nametoindex(interface);
 	if (index == 0)
 		return -ENODEV;
-	int r = open_bus(&bus);
+	int r = resolver_bus_open(&bus);
 	if (r < 0)
 		return r;
 	r = set_servers(bus, index, servers, count);
@@ -133,7 +78,7 @@ int resolved_revert(const char *interface)
 {
 	_cleanup_bus_ sd_bus *bus = NULL;
 	int index = (int)if_nametoindex(interface);
-	if (index == 0 || open_bus(&bus) < 0 || !has_owner(bus))
+	if (index == 0 || resolver_bus_open(&bus) < 0 || !resolver_bus_has_owner(bus, SERVICE))
 		return 0;
 	int r = revert(bus, index);
 	return r < 0 ? r : 0;
@@ -150,7 +95,7 @@ size_t resolved_uplink_servers(struct ip_address *ret, size_t max)
 	_cleanup_bus_ sd_bus *bus = NULL;
 	_cleanup_reply_ sd_bus_message *reply = NULL;
 	size_t count = 0;
-	if (open_bus(&bus) < 0 || sd_bus_get_property(bus, SERVICE, OBJECT, MANAGER, "DNS", NULL, &reply, "a(iiay)") < 0 ||
+	if (resolver_bus_open(&bus) < 0 || sd_bus_get_property(bus, SERVICE, OBJECT, MANAGER, "DNS", NULL, &reply, "a(iiay)") < 0 ||
 		sd_bus_message_enter_container(reply, 'a', "(iiay)") < 0)
 		return 0;
 	while (count < max && sd_bus_message_enter_container(reply, 'r', "iiay") > 0) {

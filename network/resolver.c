@@ -4,7 +4,7 @@
  * STATE_DIR/resolver.json says what was done, and is written before it is done:
  *
  *   { "version": 1, "method": "file", "interface": "hf-home", "written": ["…", "…"],
- *     "former": { "kind": "file", "text": "…", "mode": 420 } }
+ *     "former": { "kind": "file", "text": "…", "mode": 420, "uid": 0, "gid": 0 } }
  *
  * `written` has every text that may be ours on the disk: while one of ours is replaced by another, both. A file that has any other
  * text is somebody else's, and stays. A kept file that cannot be read says nothing, and is overwritten by the next set.
@@ -80,15 +80,23 @@ static const char *get_text(json_object *object, const char *key)
 		       : NULL;
 }
 
+static unsigned get_number(json_object *object, const char *key, unsigned otherwise)
+{
+	json_object *value;
+	return json_object_object_get_ex(object, key, &value) ? (unsigned)json_object_get_int64(value) : otherwise;
+}
+
 static void load_former(json_object *object, struct resolver_file *former)
 {
-	json_object *value, *mode;
+	json_object *value;
 	if (!json_object_object_get_ex(object, "former", &value))
 		return;
 	former->kind = (enum resolver_file_kind)find_name(kind_names, ELEMENTSOF(kind_names), get_text(value, "kind"), 0);
 	former->text = text_dup(get_text(value, "text"));
 	former->target = text_dup(get_text(value, "target"));
-	former->mode = json_object_object_get_ex(value, "mode", &mode) ? (unsigned)json_object_get_int(mode) & 0777 : 0644;
+	former->mode = get_number(value, "mode", 0644) & 0777;
+	former->uid = get_number(value, "uid", 0);
+	former->gid = get_number(value, "gid", 0);
 }
 
 static bool former_is_good(const struct resolver_file *former)
@@ -127,6 +135,8 @@ static json_object *to_json(const struct kept *kept)
 	if (kept->former.text) /* of a link: what it led to, for its servers */
 		json_object_object_add(former, "text", json_object_new_string(kept->former.text));
 	json_object_object_add(former, "mode", json_object_new_int((int)kept->former.mode));
+	json_object_object_add(former, "uid", json_object_new_int64(kept->former.uid));
+	json_object_object_add(former, "gid", json_object_new_int64(kept->former.gid));
 	for (size_t i = 0; i < ELEMENTSOF(kept->written); i++)
 		if (kept->written[i])
 			json_object_array_add(written, json_object_new_string(kept->written[i]));
@@ -170,19 +180,22 @@ static int forget(const char *state_dir)
 
 /* ---- which way ---- */
 
-/* Whose the host's file is: the services leave their names in it, or in the link that it is. */
-static enum method choose(const struct resolver_file *present)
+/* Whose the host's file is: the services leave their names in it, or in the link that it is, also while that leads nowhere. */
+static enum method made_by(const struct resolver_file *file)
 {
-	const char *target = present->target ? present->target : "";
+	const char *target = file->target ? file->target : "", *text = file->text ? file->text : "";
 	if (getenv("HOLDFAST_RESOLV_CONF"))
 		return METHOD_FILE;
-	bool stub = strstr(target, "systemd/resolve") || strstr(present->text, "nameserver 127.0.0.53") ||
-		    strstr(present->text, "nameserver 127.0.0.54");
-	if (stub && resolved_is_running())
+	if (strstr(target, "systemd/resolve") || strstr(text, "nameserver 127.0.0.53") || strstr(text, "nameserver 127.0.0.54"))
 		return METHOD_RESOLVED;
-	if ((strstr(target, "resolvconf") || strstr(present->text, "resolvconf")) && resolvconf_exists())
-		return METHOD_RESOLVCONF;
-	return METHOD_FILE;
+	return strstr(target, "resolvconf") || strstr(text, "resolvconf") ? METHOD_RESOLVCONF : METHOD_FILE;
+}
+
+static enum method choose(const struct resolver_file *present)
+{
+	enum method method = made_by(present);
+	bool there = method == METHOD_RESOLVED ? resolved_is_running() : method == METHOD_RESOLVCONF && resolvconf_exists();
+	return there ? method : METHOD_FILE;
 }
 
 static bool is_ours(const struct kept *kept, const struct resolver_file *present)
@@ -226,6 +239,21 @@ static int set_by_service(const char *state_dir, struct kept *next, const struct
 	return r;
 }
 
+/*
+ * From the file to systemd-resolved, which came late. It has read ours as it reads anybody's, and forgets that only when it reads another:
+ * so a blank one stands there while it is told. Its own, which comes back then, it does not read.
+ */
+static int hand_over(const char *state_dir, const struct kept *kept, const struct resolver_file *present, const struct ip_address *servers,
+	size_t count)
+{
+	_cleanup_free_ char *blank = resolver_file_text(kept->interface, NULL, 0);
+	struct kept next = *kept;
+	next.written[0] = blank;
+	next.written[1] = present->text;
+	int r = set_file(state_dir, &next, blank);
+	return r < 0 ? r : resolved_set(kept->interface, servers, count);
+}
+
 int resolver_set(const char *state_dir, const char *interface, const struct ip_address *servers, size_t count)
 {
 	_cleanup_kept_ struct kept kept = {}, next = {};
@@ -237,13 +265,18 @@ int resolver_set(const char *state_dir, const char *interface, const struct ip_a
 		return r;
 	load(state_dir, &kept);
 	bool ours = is_ours(&kept, &present);
-	enum method method = ours ? METHOD_FILE : choose(&present);
+	enum method method = choose(ours ? &kept.former : &present); /* a service that was away may have come */
 	/* Set before in another way, or by another link: that is undone first. */
-	bool again = ours || (method != METHOD_FILE && method == kept.method && strcmp(interface, kept.interface) == 0);
+	bool again = method == kept.method && (method == METHOD_FILE ? ours : strcmp(interface, kept.interface) == 0);
+	if (ours && method == METHOD_RESOLVED)
+		r = hand_over(state_dir, &kept, &present, servers, count);
 	if (kept.method != METHOD_NONE && !again) {
-		r = resolver_restore(state_dir);
-		if (r < 0)
+		if (r == 0)
+			r = resolver_restore(state_dir);
+		resolver_file_done(&present);
+		if (r < 0 || (r = resolver_file_read(host_file(), &present)) < 0)
 			return r;
+		ours = false;
 	}
 	_cleanup_free_ char *text = resolver_file_text(interface, servers, MIN_OF(count, SERVERS_MAX));
 	next.method = method;
@@ -282,6 +315,28 @@ int resolver_restore(const char *state_dir)
 	return r < 0 ? r : forget(state_dir);
 }
 
+const char *resolver_method(const char *state_dir)
+{
+	_cleanup_kept_ struct kept kept = {};
+	load(state_dir, &kept);
+	return method_names[kept.method];
+}
+
+bool resolver_stands(const char *state_dir)
+{
+	_cleanup_kept_ struct kept kept = {};
+	_cleanup_(resolver_file_done) struct resolver_file present = {};
+	load(state_dir, &kept);
+	if (kept.method == METHOD_NONE || resolver_file_read(host_file(), &present) < 0)
+		return true;
+	return kept.method == METHOD_FILE ? is_ours(&kept, &present) : made_by(&present) == kept.method;
+}
+
+const char *resolver_path(void)
+{
+	return host_file();
+}
+
 size_t resolver_uplink_servers(const char *state_dir, struct ip_address *ret, size_t max)
 {
 	_cleanup_kept_ struct kept kept = {};
@@ -290,11 +345,9 @@ size_t resolver_uplink_servers(const char *state_dir, struct ip_address *ret, si
 	if (resolver_file_read(host_file(), &present) < 0)
 		present.text = text_dup("");
 	bool replaced = is_ours(&kept, &present) || kept.method == METHOD_RESOLVCONF;
-	const char *text = replaced && kept.former.text ? kept.former.text : replaced ? "" : present.text;
-	if (!replaced && choose(&present) == METHOD_RESOLVED) {
-		size_t count = resolved_uplink_servers(ret, max);
-		if (count > 0)
-			return count;
-	}
-	return resolver_file_servers(text, ret, max);
+	const struct resolver_file *theirs = replaced ? &kept.former : &present;
+	size_t count = choose(theirs) == METHOD_RESOLVED ? resolved_uplink_servers(ret, max) : 0;
+	if (count == 0)
+		count = resolver_file_servers(theirs->text ? theirs->text : "", ret, max);
+	return count > 0 || getenv("HOLDFAST_RESOLV_CONF") ? count : networkmanager_uplink_servers(ret, max);
 }

@@ -25,6 +25,13 @@ int resolver_set(const char *state_dir, const char *interface, const struct ip_a
 int resolver_restore(const char *state_dir);
 /*
  * The uplink's own resolvers, never a loopback address nor one of a tunnel's: what somebody wrote since resolver_set(), else what
- * that replaced, else the present ones; where systemd-resolved is in use, its links'. At most MAX; returns how many.
+ * that replaced, else the present ones; where systemd-resolved is in use, its links', and where none is found, NetworkManager's. At most
+ * MAX; returns how many.
  */
 size_t resolver_uplink_servers(const char *state_dir, struct ip_address *ret, size_t max);
+/* By what it is set: "resolved", "resolvconf" or "file"; NULL: it is not. */
+const char *resolver_method(const char *state_dir);
+/* False where somebody else changed the host's file since resolver_set(), so that it is to be set again. */
+bool resolver_stands(const char *state_dir);
+/* The host's file. */
+const char *resolver_path(void);

@@ -87,10 +87,24 @@ install_npm_packages() { # DIR
 	fi
 }
 
-# Programs that tests use, out of their packages: installing those would start servers on this machine.
+# Programs that tests use, out of their packages: installing those would start servers on this machine, or take its resolv.conf over.
 install_tools() { # DIR
 	unpack_programs "$1" prometheus ./usr/bin/promtool && unpack_programs "$1" docker.io ./usr/sbin/dockerd &&
-		unpack_programs "$1" containerd ./usr/bin/containerd ./usr/bin/containerd-shim-runc-v2 && unpack_programs "$1" runc ./usr/sbin/runc
+		unpack_programs "$1" containerd ./usr/bin/containerd ./usr/bin/containerd-shim-runc-v2 && unpack_programs "$1" runc ./usr/sbin/runc &&
+		unpack_packages "$1" systemd-resolved libsystemd-shared && # of one version, whatever the machine's systemd has
+		unpack_packages "$1" resolvconf && unpack_packages "$1" openresolv
+}
+
+# Puts what is in the packages into DIR/FIRST, or nothing.
+# shellcheck disable=SC2016 # it is sh that knows them
+unpack_packages() { # DIR FIRST PACKAGE…
+	local directory=$1 name=$2
+	shift
+	[ ! -d "$directory/$name" ] || return 0
+	rm -rf "$directory/$name.new" && mkdir -p "$directory/$name.new" &&
+		step "$name" in_directory "$directory/$name.new" sh -c 'apt-get -q download "$@" &&
+			for package in *.deb; do dpkg-deb -x "$package" . || exit; done && rm -f ./*.deb' sh "$@" &&
+		mv "$directory/$name.new" "$directory/$name"
 }
 
 unpack_programs() { # DIR PACKAGE FILE…

@@ -63,3 +63,8 @@ class Bus:
         with os.fdopen(ready) as answer:
             if not answer.readline().startswith("unix:"):  # printed once it listens; empty where it ended instead
                 raise process.Died(f"dbus-daemon did not start:\n{self.process.log()}")
+
+    def reload(self):
+        """Has it read its rules again."""
+        self.lab.run(["busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig"],
+                     env=os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": self.address})  # fmt: skip

@@ -176,10 +176,14 @@ class Daemon:
 
     def client_pid(self, program="wireguard-go"):
         """The pid of the only PROGRAM in the client's namespace."""
-        pids = [pid for pid in process.running(program) if _in_namespace(pid, self.lab.net.client)]
+        pids = [pid for pid in process.running(program) if self.in_client(pid)]
         if len(pids) != 1:
             raise AssertionError(f"one {program} was expected, there are {pids}")
         return pids[0]
+
+    def in_client(self, pid):
+        """Whether the process PID runs in the client's namespace."""
+        return _in_namespace(pid, self.lab.net.client)
 
     def worker_pid(self, tunnel="home"):
         """The pid of the tunnel's worker, which is checked to be one; None: there is none."""
