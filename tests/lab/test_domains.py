@@ -76,6 +76,30 @@ def test_domain(lab):
     inside.close()
 
 
+def test_domain_lives_while_it_is_used(lab):
+    """nothing is kept: a name is asked for each time, and an address that is used stays open, for an hour from then on"""
+    daemon, outside, inside = begin(lab)
+    outside.lasts = 3600  # as long as a cache might keep it
+    for _ in range(2):
+        outside.asked.clear()
+        assert resolve(lab, "example.com") == [OUTSIDE]
+        assert "example.com" in asked(outside), "it was answered from a cache"
+    flow = Flow(lab, ordinary(lab), OUTSIDE)
+    lab.nft(f"delete element inet holdfast names4 {{ {OUTSIDE} }}; add element inet holdfast names4 {{ {OUTSIDE} timeout 1h expires 10m }}")
+    assert expires(lab) <= 10 * 60
+    assert flow.carries()[0] == topology.CLIENT4
+    assert expires(lab) > 10 * 60, "what is used ends all the same"
+    outside.close()
+    inside.close()
+
+
+def expires(lab):
+    """The seconds that are left to the addresses of names."""
+    found = re.search(r"expires (?:(\d+)h)?(?:(\d+)m)?(?!s)(?:(\d+)s)?", lab.nft("list", "set", "inet", "holdfast", "names4").stdout)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
+
+
 def is_inside(lab):
     flow = Flow(lab, ordinary(lab), OUTSIDE, 4600)
     source = flow.carries()[0]

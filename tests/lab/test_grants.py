@@ -494,7 +494,7 @@ LIFETIME = "15s"  # enough to see that it is granted, on a machine that is busy;
 
 
 def test_grant_with_an_end(lab):
-    """a lifetime is ended by the kernel itself, the daemon being dead"""
+    """a lifetime is ended by the kernel itself, the daemon being dead, and is over for the next one"""
     daemon, _ = lab.guarded()
     daemon.api.post("/bypass", {"address": topology.INTERNET4, "for": LIFETIME})
     daemon.api.post("/bypass", {"address": "2001:db8:3::/64", "for": LIFETIME})
@@ -507,6 +507,9 @@ def test_grant_with_an_end(lab):
     deadline = process.deadline_in()
     while not all(is_cut(lab, flow) for flow in flows):
         process.remaining(deadline, "the grants did not end")
+    daemon.start()
+    assert not grants(daemon) and all(is_cut(lab, flow) for flow in flows), "the next daemon grants them again"
+    daemon.wait_connected()
     lab.leaks.closed([SERVER])
 
 
