@@ -216,6 +216,7 @@ static void release_over(struct manager *manager)
 		return;
 	manager->report.released_until_usec = 0;
 	(void)sd_event_source_set_enabled(manager->release_timer, SD_EVENT_OFF);
+	effects_set_resolver(manager);
 	events_emit(manager, events_new(manager, "releaseEnded", LIFECYCLE_NONE));
 }
 
@@ -241,6 +242,8 @@ int effects_apply_gate(struct manager *manager)
 		return r;
 	}
 	note_gate(manager);
+	if (manager->report.released_until_usec)
+		effects_set_resolver(manager);
 	return 0;
 }
 
@@ -311,6 +314,12 @@ static bool link_exists(const char *interface)
 	return link_query(interface, &status) != -ENODEV;
 }
 
+/* What is released does not go through a tunnel, but where that carries: nobody would answer by its resolvers. */
+static bool is_released(const struct manager *manager, const struct tunnel_runtime *runtime)
+{
+	return manager->report.released_until_usec && manager->core.tunnels[runtime - manager->tunnels].state != TUNNEL_CONNECTED;
+}
+
 static int set_resolver(struct manager *manager, const struct tunnel_runtime *runtime)
 {
 	const struct tunnel_config *config = runtime->config;
@@ -320,6 +329,8 @@ static int set_resolver(struct manager *manager, const struct tunnel_runtime *ru
 	if (!config->all || count == 0 || manager->core.mode == GATE_MODE_OFF)
 		return 0;
 	names_update(manager);
+	if (is_released(manager, runtime))
+		return resolver_restore(manager->options.state_dir);
 	if (names_server(manager, &own)) {
 		servers = &own;
 		count = 1;
@@ -905,9 +916,10 @@ void effects_link_changed(const char *interface, enum link_presence presence, vo
 
 /* ---- the way out, and release ---- */
 
+/* The kernel has ended it, unless the machine slept: its clock for that stands still meanwhile. */
 static int on_release_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
-	release_over(userdata);
+	(void)effects_release(userdata, 0, NULL, NULL);
 	return 0;
 }
 
@@ -930,6 +942,7 @@ int effects_release(struct manager *manager, uint64_t duration_usec, const char 
 		return r;
 	manager->report.released_until_usec = manager_now() + duration_usec;
 	manager_arm_timer(manager, &manager->release_timer, manager_now() + duration_usec, on_release_end);
+	effects_set_resolver(manager);
 	json_object *event = events_new(manager, "released", LIFECYCLE_NONE);
 	json_object_object_add(event, "until", json_boottime(manager->report.released_until_usec));
 	json_object_object_add(event, "reason", json_text_or_null(reason));

@@ -486,8 +486,8 @@ static void begin(struct manager *manager)
 		want_autostart(manager);
 	manager_run(manager, &event);
 	grants_attach(manager);
-	effects_set_resolver(manager);
 	effects_adopt_release(manager);
+	effects_set_resolver(manager);
 	surroundings_begin(manager, manager->first_of_boot);
 }
 
