@@ -199,6 +199,7 @@ void effects_obey_marker(struct manager *manager)
 	if (manager->released_marker)
 		return;
 	manager->released_marker = true;
+	manager->core.available = false; /* no attempt is begun before surroundings_on_network() says otherwise */
 	manager->routing_known = false;
 	log_warning("%s/released stands: the way out was taken; nothing is held until a mode is set", manager->options.state_dir);
 	json_object *event = events_new(manager, "released", LIFECYCLE_NONE);
@@ -603,8 +604,6 @@ static enum tunnel_error run_worker(struct manager *manager, size_t index)
 		return TUNNEL_ERROR_WORKER_CRASHED;
 	if (!may_still_run(runtime))
 		return TUNNEL_ERROR_BAD_CONFIGURATION;
-	if (manager->released_marker)
-		find_bootstrap(manager); /* no plan is made, which would have found it */
 	/* Descriptors of a link that was deleted while no daemon watched are of no use. */
 	if (!runtime->equipped || (makes_link(runtime->config) && !link_exists(runtime->config->interface)))
 		return equip_worker(manager, index);

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Letting go for a while: what a release opens and what it does not, and how it ends."""
+"""Letting go for a while: what a release opens and what it does not, how it ends, and the way out with a daemon that hangs or is dead."""
 
 import contextlib
 import os
+import re
 import signal
 
 from lab import process, topology
@@ -10,6 +11,7 @@ from lab.api import seconds_of
 from lab.bridge import Bridge
 from lab.daemon import WAIT_LONG
 from lab.granted import Flow, is_cut
+from lab.leaks import SERVER
 from lab.names import NameServer
 from test_forwarded import is_held, seen_from
 from test_grants import HOSTS, ordinary
@@ -177,3 +179,56 @@ def test_release_ends_as_shown(lab):
         watch.wait(kind="releaseEnded")
     assert not is_released(lab), "it is told to have ended, and is open"
     lab.leaks.closed()
+
+
+def test_way_out_and_a_mode_that_cannot_be_stored(lab):
+    """a mode that cannot be stored leaves the way out behind all the same: the mode that stands holds again, and nothing leaves"""
+    daemon, _ = lab.guarded()
+    daemon.process.send(signal.SIGSTOP)
+    assert daemon.ctl("--state-dir", daemon.state_dir, "release").returncode == 0
+    os.mkdir(f"{daemon.state_dir}/kill-switch.json")
+    daemon.process.send(signal.SIGCONT)
+    process.until(lambda: daemon.api.tunnel()["state"] == "waiting", lambda: daemon.api.status())
+    answer = daemon.api.call("PUT", "/kill-switch/mode", {"mode": "always"})
+    assert answer.status == 500 and "kill-switch.json" in answer.body["detail"], answer
+    assert daemon.table() is not None and daemon.api.status()["protection"] in ("blocking", "protected"), daemon.api.status()
+    lab.leaks.closed([SERVER])
+    daemon.wait_connected()
+
+
+def is_open(lab, daemon):
+    """Nothing of Holdfast's is left, and the host talks by its uplink."""
+    assert daemon.table() is None
+    for family in ("-4", "-6"):
+        assert "26726" not in lab.ip(family, "rule").stdout, lab.ip(family, "rule").stdout
+    links = lab.ip("-br", "link").stdout
+    assert not re.search(r"^hf", links, re.MULTILINE), links
+    near, far = lab.connect(topology.INTERNET4, 80)
+    with near, far:
+        assert far.getpeername()[0] == topology.CLIENT4
+    assert topology.INNER_SERVER4 not in lab.run(["cat", "/etc/resolv.conf"]).stdout
+
+
+def test_way_out_while_connected(lab):
+    """the way out, with the daemon hung or dead and a tunnel connected: nothing is left, and a daemon that wakes up or comes back brings nothing back until a mode is set"""
+    daemon, _ = lab.guarded(dns=[topology.INNER_SERVER4])
+    for hung in (True, False):
+        if hung:
+            daemon.process.send(signal.SIGSTOP)
+        else:
+            daemon.kill()
+        assert daemon.ctl("--state-dir", daemon.state_dir, "release", "test").returncode == 0
+        assert daemon.run("--boot").returncode == 0
+        is_open(lab, daemon)
+        if hung:
+            daemon.process.send(signal.SIGCONT)
+        else:
+            daemon.start()
+        process.until(lambda: daemon.api.tunnel()["state"] == "waiting", lambda: (daemon.api.tunnel(), daemon.api.all_events()))
+        assert daemon.api.status()["gate"]["wayOutTaken"]
+        daemon.api.post("/bypass", {"domain": "example.com"})  # what asks for the host's resolver
+        is_open(lab, daemon)
+        daemon.api.mode("auto")
+        daemon.wait_connected()
+        assert topology.INNER_SERVER4 in lab.run(["cat", "/etc/resolv.conf"]).stdout or process.running("dnsmasq")
+        lab.leaks.closed([SERVER])
