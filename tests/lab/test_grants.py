@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -253,6 +254,25 @@ def test_exec_in_a_scope(lab):
     systemd.run("gdbus", "wait", "--address", bus, "--timeout", "60", NAME)
     asked = systemd.run("/usr/bin/python3", "-c", _ASK_AND_LOOK, bus).stdout
     assert re.search(r"^0::/holdfast\.slice/holdfast-exec-b\d+\.scope$", asked, re.MULTILINE), asked
+
+
+def test_exec_in_a_scope_that_may_come_later(lab):
+    """where systemd was asked and nobody knows what it will do (it hangs, and the bus is gone), nothing is granted and nothing is run"""
+    systemd, daemon = beneath_systemd(lab)
+    watching = process.Process(lab, "monitor", [*systemd.inside, "busctl", "monitor", "org.freedesktop.systemd1"], lab.net.client)
+    watching.wait_log("Monitoring")
+    bus, *_ = process.running("dbus-daemon")
+    os.kill(systemd.pid, signal.SIGSTOP)
+    asking = process.Process(
+        lab, "asking", [*systemd.inside, lab.program("holdfastctl"), "--socket", daemon.api.path, "exec", "--", "echo", "it runs"], lab.net.client
+    )
+    watching.wait_log("StartTransientUnit")
+    os.kill(bus, signal.SIGKILL)
+    asking.wait()
+    assert "nothing was granted" in asking.log() and "it runs" not in asking.log(), asking.log()
+    assert not grants(daemon)
+    os.kill(systemd.pid, signal.SIGCONT)
+    lab.leaks.closed([SERVER])
 
 
 def test_exec_in_a_scope_that_is_gone(lab):
