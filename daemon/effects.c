@@ -224,6 +224,7 @@ void effects_obey_marker(struct manager *manager)
 	if (manager->released_marker)
 		return;
 	manager->released_marker = true;
+	manager->core.available = false; /* no attempt is begun before surroundings_on_network() says otherwise */
 	manager->routing_known = false;
 	log_warning("%s/released stands: the way out was taken; nothing is held until a mode is set", manager->options.state_dir);
 	json_object *event = events_new(manager, "released", LIFECYCLE_NONE);
@@ -251,6 +252,7 @@ int effects_apply_gate(struct manager *manager)
 	manager->report.desired = manager->demand.state;
 	if (manager->released_marker) {
 		stand_open(manager);
+		host_resolver_follow(manager);
 		return 0;
 	}
 	/* Closing: packets first, then routes. Opening: routes last too, so that no packet is let by that routing would still misplace. */
@@ -580,8 +582,6 @@ static enum tunnel_error run_worker(struct manager *manager, size_t index)
 		return TUNNEL_ERROR_WORKER_CRASHED;
 	if (!may_still_run(runtime))
 		return TUNNEL_ERROR_BAD_CONFIGURATION;
-	if (manager->released_marker)
-		find_bootstrap(manager); /* no plan is made, which would have found it */
 	/* Descriptors of a link that was deleted while no daemon watched are of no use. */
 	if (!runtime->equipped || (makes_link(runtime->config) && !link_exists(runtime->config->interface)))
 		return equip_worker(manager, index);
@@ -893,14 +893,15 @@ void effects_link_changed(const char *interface, enum link_presence presence, vo
 
 /* ---- the way out, and release ---- */
 
-/* The kernel has ended it by itself; what a flowtable went on carrying ends with this. */
+/*
+ * The kernel has ended it, unless the machine slept: its clock for that stands still meanwhile. What a flowtable went on carrying ends with
+ * this, too.
+ */
 static int on_release_end(sd_event_source *source, uint64_t usec, void *userdata)
 {
 	struct manager *manager = userdata;
-	int r = gate_release(manager->gate, 0);
-	if (r < 0)
+	if (effects_release(manager, 0, NULL, NULL) < 0)
 		log_warning("the release's end: %s", gate_error(manager->gate));
-	release_over(manager);
 	return 0;
 }
 

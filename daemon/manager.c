@@ -493,8 +493,8 @@ static void begin(struct manager *manager)
 	if (r == -ENOENT)
 		(void)store_save(manager); /* from here on one that is missing is one that is lost */
 	grants_attach(manager);
-	host_resolver_update(manager);
 	effects_adopt_release(manager);
+	host_resolver_update(manager);
 	surroundings_begin(manager, manager->first_of_boot);
 }
 

@@ -190,6 +190,30 @@ void handle_update_kill_switch(struct manager *manager, struct operation_call *c
 	replace_with(manager, call, merged);
 }
 
+/* False: the call has been answered. */
+static bool apply_mode(struct manager *manager, struct operation_call *call, enum gate_mode mode, uint64_t confirm_within)
+{
+	if (mode == manager->settings->mode) {
+		if (effects_apply_gate(manager) == 0)
+			return true;
+		call_fail(call, OUTCOME_GATE_FAILURE, "%s", manager->report.failure);
+		return false;
+	}
+	_cleanup_json_ json_object *document = kill_switch_to_json(manager->settings);
+	json_object_object_add(document, "mode", json_object_new_string(gate_mode_to_string(mode)));
+	struct kill_switch *settings = NULL;
+	if (kill_switch_parse(document, &settings, &call->problems) == 0)
+		return apply_settings(manager, call, settings, confirm_within);
+	call_fail_document(call, "the kill switch");
+	return false;
+}
+
+/* Holds again what the way out let go of: tunnels that waited behind it go on. */
+static void resume(struct manager *manager)
+{
+	surroundings_on_network(network_monitor_state(manager->monitor), manager);
+}
+
 void handle_set_mode(struct manager *manager, struct operation_call *call)
 {
 	enum gate_mode mode, old = manager->settings->mode;
@@ -218,20 +242,11 @@ void handle_set_mode(struct manager *manager, struct operation_call *call)
 		call_fail(call, OUTCOME_INTERNAL_ERROR, "%s/released cannot be removed: %s", manager->options.state_dir, strerror(-r));
 		return;
 	}
-	if (mode != old) {
-		_cleanup_json_ json_object *document = kill_switch_to_json(manager->settings);
-		json_object_object_add(document, "mode", json_object_new_string(gate_mode_to_string(mode)));
-		struct kill_switch *settings = NULL;
-		if (kill_switch_parse(document, &settings, &call->problems) < 0) {
-			call_fail_document(call, "the kill switch");
-			return;
-		}
-		if (!apply_settings(manager, call, settings, confirm_within))
-			return;
-	} else if (effects_apply_gate(manager) < 0) {
-		call_fail(call, OUTCOME_GATE_FAILURE, "%s", manager->report.failure);
+	bool applied = apply_mode(manager, call, mode, confirm_within);
+	if (held_off) /* a mode holds again, be it the former one */
+		resume(manager);
+	if (!applied)
 		return;
-	}
 	(void)store_save(manager);
 	call_result(call, "changed", json_object_new_boolean(mode != old || held_off));
 	call_finish(call, OUTCOME_OK);

@@ -236,18 +236,19 @@ static void note_uplink(struct manager *manager, const struct network_state *sta
 void surroundings_on_network(const struct network_state *state, void *userdata)
 {
 	struct manager *manager = userdata;
+	bool available = state->available && !manager->released_marker; /* behind the way out nothing is begun */
 	surroundings_watch_set_state(manager->surroundings.watch, state);
 	note_uplink(manager, state);
 	if (!manager->ready)
 		return;
 	tell(manager);
 	(void)effects_apply_gate(manager); /* the rules name links */
-	if (manager->core.available != state->available)
+	if (manager->core.available != available)
 		manager_run(manager, &(struct lifecycle_event){
 					     .type = LIFECYCLE_NETWORK,
 					     .tunnel = LIFECYCLE_NONE,
 					     .now_usec = manager_now(),
-					     .available = state->available,
+					     .available = available,
 				     });
 	consider(manager);
 }

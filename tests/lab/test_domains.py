@@ -18,6 +18,7 @@ OUTSIDE = "198.51.100.77"  # a second address of the internet's host: granted th
 NAMES_OUTSIDE = {"example.com": [OUTSIDE], "www.example.com": [OUTSIDE, topology.INTERNET6], "other.org": ["198.51.100.66"]}
 RESOLVER = f"{int.from_bytes(socket.inet_aton('127.104.102.53'), sys.byteorder):08X}:0035"  # as proc(5) writes address and port
 LISTENS = "0A"
+A = 1  # of a question: RFC 1035, 3.2.2
 NAMES_INSIDE = {"example.com": ["198.51.100.55"], "other.org": [topology.INTERNET4]}
 
 
@@ -74,6 +75,43 @@ def test_domain(lab):
     lab.leaks.closed([SERVER])
     outside.close()
     inside.close()
+
+
+def test_domain_lives_while_it_is_used(lab):
+    """nothing is kept: a name is asked for each time, and an address that is used stays open, for an hour from then on"""
+    daemon, outside, inside = begin(lab)
+    outside.lasts = 3600  # as long as a cache might keep it
+    for _ in range(2):
+        outside.asked.clear()
+        assert resolve(lab, "example.com") == [OUTSIDE]
+        assert ("example.com", A) in outside.asked, "it was answered from a cache"
+    flow = Flow(lab, ordinary(lab), OUTSIDE)
+    lab.nft(f"delete element inet holdfast names4 {{ {OUTSIDE} }}; add element inet holdfast names4 {{ {OUTSIDE} timeout 1h expires 10m }}")
+    assert expires(lab) <= 10 * 60
+    assert flow.carries()[0] == topology.CLIENT4
+    assert expires(lab) > 10 * 60, "what is used ends all the same"
+    outside.close()
+    inside.close()
+
+
+def test_domain_is_asked_of(lab):
+    """granted names are asked of `dns.bypass`, and where it is empty of the uplink's resolvers"""
+    daemon, outside, inside = begin(lab)
+    farther = NameServer(lab, {"example.com": ["198.51.100.88"]}, topology.INTERNET4, lab.net.internet)
+    for servers, found in (([topology.INTERNET4], "198.51.100.88"), ([], OUTSIDE)):
+        daemon.api.patch("/kill-switch", {"dns": {"bypass": servers}})
+        wait_resolver(lab, daemon)
+        assert resolve(lab, "example.com") == [found], servers
+    assert "example.com" not in asked(inside)
+    for server in (farther, outside, inside):
+        server.close()
+
+
+def expires(lab):
+    """The seconds that are left to the addresses of names."""
+    found = re.search(r"expires (?:(\d+)h)?(?:(\d+)m)?(?!s)(?:(\d+)s)?", lab.nft("list", "set", "inet", "holdfast", "names4").stdout)
+    hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def is_inside(lab):

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 
@@ -255,6 +256,25 @@ def test_exec_in_a_scope(lab):
     assert re.search(r"^0::/holdfast\.slice/holdfast-exec-b\d+\.scope$", asked, re.MULTILINE), asked
 
 
+def test_exec_in_a_scope_that_may_come_later(lab):
+    """where systemd was asked and nobody knows what it will do (it hangs, and the bus is gone), nothing is granted and nothing is run"""
+    systemd, daemon = beneath_systemd(lab)
+    watching = process.Process(lab, "monitor", [*systemd.inside, "busctl", "monitor", "org.freedesktop.systemd1"], lab.net.client)
+    watching.wait_log("Monitoring")
+    bus, *_ = process.running("dbus-daemon")
+    os.kill(systemd.pid, signal.SIGSTOP)
+    asking = process.Process(
+        lab, "asking", [*systemd.inside, lab.program("holdfastctl"), "--socket", daemon.api.path, "exec", "--", "echo", "it runs"], lab.net.client
+    )
+    watching.wait_log("StartTransientUnit")
+    os.kill(bus, signal.SIGKILL)
+    asking.wait()
+    assert "nothing was granted" in asking.log() and "it runs" not in asking.log(), asking.log()
+    assert not grants(daemon)
+    os.kill(systemd.pid, signal.SIGCONT)
+    lab.leaks.closed([SERVER])
+
+
 def test_exec_in_a_scope_that_is_gone(lab):
     """a scope that is stopped takes its grant with it, and its mark is given again: sockets that the program left to others stay cut though systemd has removed their cgroup"""
     systemd, daemon = beneath_systemd(lab)
@@ -494,7 +514,7 @@ LIFETIME = "15s"  # enough to see that it is granted, on a machine that is busy;
 
 
 def test_grant_with_an_end(lab):
-    """a lifetime is ended by the kernel itself, the daemon being dead"""
+    """a lifetime is ended by the kernel itself, the daemon being dead, and is over for the next one"""
     daemon, _ = lab.guarded()
     daemon.api.post("/bypass", {"address": topology.INTERNET4, "for": LIFETIME})
     daemon.api.post("/bypass", {"address": "2001:db8:3::/64", "for": LIFETIME})
@@ -507,6 +527,9 @@ def test_grant_with_an_end(lab):
     deadline = process.deadline_in()
     while not all(is_cut(lab, flow) for flow in flows):
         process.remaining(deadline, "the grants did not end")
+    daemon.start()
+    assert not grants(daemon) and all(is_cut(lab, flow) for flow in flows), "the next daemon grants them again"
+    daemon.wait_connected()
     lab.leaks.closed([SERVER])
 
 

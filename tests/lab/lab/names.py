@@ -15,6 +15,16 @@ from . import isolation, topology
 isolation.require()
 
 _TYPES = {1: socket.AF_INET, 28: socket.AF_INET6}  # A, AAAA
+_CNAME = 5
+_ASKED = b"\xc0\x0c"  # the name in the question (RFC 1035, 4.1.4)
+
+
+def labels(name):
+    return b"".join(bytes([len(label)]) + label.encode("ascii") for label in name.split(".")) + b"\0"
+
+
+def _record(owner, kind, seconds, data):
+    return owner + struct.pack("!HHIH", kind, 1, seconds, len(data)) + data  # RFC 1035, 4.1.3
 
 
 def question(message):
@@ -27,10 +37,10 @@ def question(message):
 
 
 class NameServer:
-    """Answers for NAMES, {name: [address]}, on port 53 of ADDRESS in NAMESPACE (the LAN's host); for all others: NXDOMAIN."""
+    """Answers for NAMES, {name: [address], or the name that it stands for}, on port 53 of ADDRESS in NAMESPACE (the LAN's host); for all others: NXDOMAIN."""
 
     def __init__(self, lab, names, address=topology.LAN4, namespace=None):
-        self.names, self.asked, self.silent = dict(names), [], False
+        self.names, self.asked, self.silent, self.lasts = dict(names), [], False, 0
         with (namespace or lab.net.lan).entered():
             self._socket = self._listen(address)
         self._stopped, self._stop = os.pipe()
@@ -58,14 +68,16 @@ class NameServer:
 
     def _answer(self, message, name, kind):
         family = _TYPES.get(kind)
-        addresses = [address for address in self.names.get(name, ()) if (":" in address) == (family == socket.AF_INET6)]
-        records = b""
-        for address in addresses if family else ():
-            data = socket.inet_pton(family, address)
-            records += struct.pack("!HHHIH", 0xC00C, kind, 1, 0, len(data)) + data
+        found, owner, records = self.names.get(name, ()), _ASKED, []
+        if isinstance(found, str):
+            records.append(_record(owner, _CNAME, self.lasts, labels(found)))
+            owner, found = labels(found), self.names[found]
+        for address in found if family else ():
+            if (":" in address) == (family == socket.AF_INET6):
+                records.append(_record(owner, kind, self.lasts, socket.inet_pton(family, address)))
         flags = 0x8180 | (0 if name in self.names else 3)
         asked = message[12 : message.index(0, 12) + 5]  # what comes after it (EDNS) is not answered
-        return message[:2] + struct.pack("!HHHHH", flags, 1, len(addresses) if family else 0, 0, 0) + asked + records
+        return message[:2] + struct.pack("!HHHHH", flags, 1, len(records), 0, 0) + asked + b"".join(records)
 
     def close(self):
         os.close(self._stop)
