@@ -160,7 +160,7 @@ static char *known(const struct operation *operation, enum parameter_place place
 	for (size_t i = 0; i < operation->parameter_count; i++)
 		if (operation->parameters[i].place == place)
 			text_append(&text, "%s%s", text.length ? ", " : "", operation->parameters[i].name);
-	if (place == PLACE_QUERY && operation->flags & OPERATION_DRY_RUN)
+	if (place == PLACE_QUERY && operation->flags & OPERATION_WRITE)
 		text_append(&text, "%s%s", text.length ? ", " : "", DRY_RUN);
 	if (!text.length)
 		text_append(&text, "none");
@@ -201,7 +201,7 @@ static void read_query(struct operation_call *call, const struct uri *uri)
 		const char *name = uri->query[i].name, *value = uri->query[i].value;
 		const struct parameter *parameter = find(call->operation, PLACE_QUERY, name);
 		pointer_member(pointer, "", name);
-		if (!parameter && call->operation->flags & OPERATION_DRY_RUN && strcmp(name, DRY_RUN) == 0) {
+		if (!parameter && call->operation->flags & OPERATION_WRITE && strcmp(name, DRY_RUN) == 0) {
 			read_dry_run(call, value, pointer);
 			continue;
 		}

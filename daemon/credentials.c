@@ -179,12 +179,15 @@ void handle_provide_credentials(struct manager *manager, struct operation_call *
 		call_fail(call, OUTCOME_BAD_REQUEST, "these are not the credentials that %s asks for", runtime->config->id);
 		return;
 	}
+	if (call->dry_run) {
+		call_answer_changed(call, true);
+		return;
+	}
 	if (worker_send_credentials(runtime->worker, given) < 0) {
 		call_fail(call, OUTCOME_UNAVAILABLE, "the worker of %s could not be told", runtime->config->id);
 		return;
 	}
 	manager_run_tunnel(manager, LIFECYCLE_ANSWERED, index);
 	wipe(runtime->asks, sizeof runtime->asks);
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, true);
 }

@@ -61,17 +61,22 @@ void handle_create_token(struct manager *manager, struct operation_call *call)
 	struct token_request request = {};
 	if (!read_request(call, &request))
 		return;
-	int r = tokens_create(manager->tokens, &request, manager_realtime(), id, text);
-	if (r == -EUSERS) {
+	if (tokens_full(manager->tokens)) {
 		call_fail(call, OUTCOME_TOO_MANY_REQUESTS, "%d tokens are kept already; revoke one first", TOKENS_MAX);
 		return;
 	}
+	if (call->dry_run) {
+		call_answer_changed(call, true);
+		return;
+	}
+	int r = tokens_create(manager->tokens, &request, manager_realtime(), id, text);
 	if (r < 0) {
 		wipe(text, sizeof text);
 		call_fail(call, OUTCOME_INTERNAL_ERROR, "the token cannot be kept: %s; nothing was changed", strerror(-r));
 		return;
 	}
 	announce(manager, "tokenCreated", request.name, call->caller.name);
+	call_result(call, "changed", json_object_new_boolean(true));
 	call_result(call, "id", json_object_new_string(id));
 	call_result(call, "token", json_object_new_string(text));
 	call_result(call, "expires", json_time(request.expires_usec));
@@ -84,18 +89,18 @@ void handle_revoke_token(struct manager *manager, struct operation_call *call)
 {
 	_cleanup_free_ char *name = NULL;
 	const char *id = call_text(call, "id");
-	int r = tokens_revoke(manager->tokens, id, &name);
-	if (r == -ENOENT) {
+	if (!tokens_has(manager->tokens, id)) {
 		call_fail(call, OUTCOME_TOKEN_NOT_FOUND, "there is no token \"%.40s\"; GET /v1/tokens (holdfastctl token list) shows those there are", id);
 		return;
 	}
+	int r = call->dry_run ? 0 : tokens_revoke(manager->tokens, id, &name);
 	if (r < 0) {
 		call_fail(call, OUTCOME_INTERNAL_ERROR, "the tokens cannot be written: %s; the token is still good", strerror(-r));
 		return;
 	}
-	announce(manager, "tokenRevoked", name, call->caller.name);
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_finish(call, OUTCOME_OK);
+	if (!call->dry_run)
+		announce(manager, "tokenRevoked", name, call->caller.name);
+	call_answer_changed(call, true);
 }
 
 bool manager_token(struct manager *manager, const char *text, struct caller *ret)

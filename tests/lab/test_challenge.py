@@ -59,6 +59,8 @@ def test_asked_by_the_server(lab):
         assert topology.SERVER4 not in daemon.table(), daemon.table()
         refused = daemon.api.call("POST", "/tunnels/home/credentials", {"credentials": {"password": "x"}})
         assert refused.status == 400, refused
+        dry = daemon.api.post("/tunnels/home/credentials?dryRun=true", {"credentials": {"response": RESPONSE}})
+        assert dry == {"changed": True} and daemon.api.tunnel()["challenge"] == QUESTION, dry
         daemon.api.post("/tunnels/home/credentials", {"credentials": {"response": RESPONSE}})
         watch.wait_state("connected")
         lab.ping(topology.INTERNET4)
