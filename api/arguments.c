@@ -76,8 +76,7 @@ static json_object *array_from_text(const char *text)
 
 static bool is_string(json_object *value)
 {
-	return json_object_is_type(value, json_type_string) &&
-	       strlen(json_object_get_string(value)) == (size_t)json_object_get_string_len(value);
+	return json_object_is_type(value, json_type_string);
 }
 
 static bool is_boolean(json_object *value)
@@ -104,7 +103,10 @@ static bool is_string_map(json_object *value)
 {
 	if (!json_object_is_type(value, json_type_object))
 		return false;
-	json_object_object_foreach(value, name, member) if (!*name || !is_string(member)) return false;
+	struct json_object_iterator end = json_object_iter_end(value);
+	for (struct json_object_iterator i = json_object_iter_begin(value); !json_object_iter_equal(&i, &end); json_object_iter_next(&i))
+		if (!is_string(json_object_iter_peek_value(&i)))
+			return false;
 	return true;
 }
 

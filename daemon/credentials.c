@@ -136,6 +136,11 @@ static bool is_wanting(json_object *wanting, const char *name)
 	return false;
 }
 
+static bool holds_nul(json_object *value)
+{
+	return strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value);
+}
+
 static bool is_one_line(json_object *value)
 {
 	const char *text = json_object_get_string(value);
@@ -151,6 +156,8 @@ static void check_answer(struct operation_call *call, json_object *wanting, json
 		pointer_member(pointer, "/credentials", name);
 		if (!is_wanting(wanting, name))
 			problems_error(&call->problems, pointer, NULL, "was not asked for");
+		else if (holds_nul(value))
+			problems_error(&call->problems, pointer, NULL, "holds a NUL character");
 		else if (!is_one_line(value))
 			problems_error(&call->problems, pointer, NULL, "must be one line of text, of at most %d bytes", CREDENTIAL_SIZE_MAX);
 	}

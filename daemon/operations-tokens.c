@@ -17,33 +17,26 @@ void handle_list_tokens(struct manager *manager, struct operation_call *call)
 	call_finish(call, OUTCOME_OK);
 }
 
-static bool name_is_good(const char *name)
-{
-	size_t length = strlen(name);
-	for (const char *c = name; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			return false;
-	return length > 0 && length <= TOKEN_NAME_MAX;
-}
-
 /* False: the call has been answered. */
 static bool read_request(struct operation_call *call, struct token_request *request)
 {
 	const char *lifetime = call_text(call, "lifetime"), *scope = call_text(call, "scope");
-	uint64_t lifetime_usec = 0;
+	uint64_t lifetime_usec = 1;
 	request->name = call_text(call, "name");
-	if (!name_is_good(request->name))
-		problems_error(&call->problems, "/name", json_object_object_get(call->arguments, "name"),
-			"must have 1 to %d bytes, and no control characters", TOKEN_NAME_MAX);
+	if (!request->name[0] || strlen(request->name) > TOKEN_NAME_MAX)
+		problems_error(&call->problems, "/name", json_object_object_get(call->arguments, "name"), "must have 1 to %d bytes", TOKEN_NAME_MAX);
 	if (scope_from_string(scope, &request->scope) < 0 || request->scope == SCOPE_NONE)
 		problems_error(&call->problems, "/scope", json_object_object_get(call->arguments, "scope"), "is no scope; there are read, control and admin");
-	if (lifetime && lifetime[0] && (duration_parse(lifetime, &lifetime_usec) < 0 || lifetime_usec == 0))
-		problems_error(&call->problems, "/lifetime", json_object_object_get(call->arguments, "lifetime"), "is no duration; write 12h or 90d");
+	bool ends = lifetime && lifetime[0];
+	int r = ends ? duration_parse(lifetime, &lifetime_usec) : 0;
+	if (r < 0 || lifetime_usec == 0)
+		problems_error(&call->problems, "/lifetime", json_object_object_get(call->arguments, "lifetime"), "%s",
+			r < 0 ? duration_fault(r) : "must be longer than nothing");
 	if (call->problems.errors > 0) {
 		call_fail(call, OUTCOME_BAD_REQUEST, "the parameters of %s have errors", call->operation->name);
 		return false;
 	}
-	request->expires_usec = lifetime_usec ? manager_realtime() + lifetime_usec : 0;
+	request->expires_usec = ends ? manager_realtime() + lifetime_usec : 0;
 	return true;
 }
 

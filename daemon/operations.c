@@ -241,6 +241,18 @@ static const char *type_name(const char *signature)
 	return signature[0] == 'a' ? "an object of strings" : signature[0] == 's' ? "a string" : signature[0] == 'b' ? "true or false" : "a whole number, not negative";
 }
 
+/* Texts are shown to people, and written to logs: one line each. NULL: nothing is wrong with it. */
+static const char *text_fault(json_object *value)
+{
+	if (!json_object_is_type(value, json_type_string))
+		return NULL;
+	const char *text = json_object_get_string(value);
+	for (size_t i = 0; i < (size_t)json_object_get_string_len(value); i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return text[i] ? "holds a control character" : "holds a NUL character";
+	return NULL;
+}
+
 static const struct parameter *find_parameter(const struct operation *operation, const char *name)
 {
 	for (size_t i = 0; i < operation->parameter_count; i++)
@@ -267,6 +279,8 @@ static void check_parameters(struct operation_call *call)
 			problems_error(&call->problems, is_argument(parameter) ? pointer : "", NULL, "is missing: %s", parameter->summary);
 		else if (is_argument(parameter) && value && !right_type(value, parameter->signature))
 			problems_error(&call->problems, pointer, value, "must be %s", type_name(parameter->signature));
+		else if (is_argument(parameter) && text_fault(value))
+			problems_error(&call->problems, pointer, value, "%s", text_fault(value));
 	}
 	json_object_object_foreach (call->arguments, name, given) {
 		if (!find_parameter(operation, name))

@@ -12,8 +12,6 @@
 #include "util/json-text.h"
 #include "util/text.h"
 
-#define JSON_DEPTH_MAX 32
-
 void json_wipe(json_object *object)
 {
 	if (json_object_is_type(object, json_type_string)) {
@@ -136,8 +134,9 @@ void field_text(json_object *value, const char *pointer, void *ret_owned_char_po
 void field_duration(json_object *value, const char *pointer, void *ret_uint64_usec, struct problems *problems, void *context)
 {
 	uint64_t usec;
-	if (duration_parse(json_object_get_string(value), &usec) < 0)
-		problems_error(problems, pointer, value, "is no duration; write 250ms, 1s, 5m, 2h or 1d");
+	int r = duration_parse(json_object_get_string(value), &usec);
+	if (r < 0)
+		problems_error(problems, pointer, value, "%s", duration_fault(r));
 	else
 		*(uint64_t *)ret_uint64_usec = usec;
 }
@@ -229,7 +228,8 @@ int json_parse_strict(const char *text, size_t length, json_object **ret, struct
 		return -EINVAL;
 	}
 	if (count_members(value) != count_colons(text, length)) {
-		problems_error(problems, "", NULL, "names a member twice in one object");
+		char pointer[POINTER_MAX];
+		problems_error(problems, json_text_duplicate(text, length, pointer), NULL, "stands twice in one object");
 		return -EINVAL;
 	}
 	*ret = STEAL(value);

@@ -49,6 +49,8 @@ void field_duration(json_object *value, const char *pointer, void *ret_uint64_us
 /* "string", "an array" …: what VALUE is, for a sentence. */
 const char *json_type_article(json_object *value);
 
+#define JSON_DEPTH_MAX 32 /* levels of objects and arrays */
+
 /*
  * Parses TEXT strictly as one JSON document (RFC 8259; nothing after it, no duplicate members, at most 32 levels, valid UTF-8). Returns 0,
  * or -EINVAL with a problem that names line and column. The caller puts *ret with json_object_put().

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "util/fields.h"
+#include "util/problem.h"
 #include "util/text.h"
 
 /* The four digits behind "\u"; json-c has seen that they are there. */
@@ -96,4 +98,61 @@ const char *json_text_fault(const char *text, size_t length, size_t *ret_offset)
 			return fault;
 	}
 	return NULL;
+}
+
+/* ---- members that stand twice ---- */
+
+/* An object or an array that is open at the place where the text is read. */
+struct level {
+	json_object *seen; /* an object's members so far, as keys; NULL: an array */
+	size_t index;
+	bool name_next;
+	char at[POINTER_MAX]; /* of the member or item that is read */
+};
+
+/* The length of the string at TEXT with both its quotes. */
+static size_t string_length(const char *text)
+{
+	size_t length = 1;
+	while (text[length] != '"')
+		length += text[length] == '\\' ? 2 : 1;
+	return length + 1;
+}
+
+/* The name in quotes at TEXT, escapes and all, is LEVEL's next. False: it had it. */
+static bool take_name(struct level *level, const char *text, size_t length, const char *pointer)
+{
+	_cleanup_free_ char *quoted = text_ndup(text, length);
+	_cleanup_json_ json_object *name = json_tokener_parse(quoted);
+	bool new = !json_object_object_get_ex(level->seen, json_object_get_string(name), NULL);
+	json_object_object_add(level->seen, json_object_get_string(name), NULL);
+	pointer_member(level->at, pointer, json_object_get_string(name));
+	level->name_next = false;
+	return new;
+}
+
+const char *json_text_duplicate(const char *text, size_t length, char *buffer)
+{
+	struct level levels[JSON_DEPTH_MAX + 1] = {}, *level = levels; /* the first holds the document */
+	bool found = false;
+	for (size_t i = 0, step; i < length && !found; i += step) {
+		step = text[i] == '"' ? string_length(text + i) : 1;
+		if (text[i] == '{' || text[i] == '[') {
+			*++level = (struct level){.seen = text[i] == '{' ? json_object_new_object() : NULL, .name_next = text[i] == '{'};
+			if (!level->seen)
+				pointer_index(level->at, level[-1].at, 0);
+		} else if (text[i] == '}' || text[i] == ']') {
+			json_object_put((level--)->seen);
+		} else if (text[i] == ',' && level->seen) {
+			level->name_next = true;
+		} else if (text[i] == ',') {
+			pointer_index(level->at, level[-1].at, ++level->index);
+		} else if (text[i] == '"' && level->name_next) {
+			found = !take_name(level, text + i, step, level[-1].at);
+		}
+	}
+	snprintf(buffer, POINTER_MAX, "%s", level->at);
+	for (; level > levels; level--)
+		json_object_put(level->seen);
+	return buffer;
 }

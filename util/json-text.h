@@ -10,3 +10,6 @@
  * refuse it, or read something else.
  */
 const char *json_text_fault(const char *text, size_t length, size_t *ret_offset);
+
+/* The JSON Pointer of the first member of TEXT, in which there is no fault, that its object has already. BUFFER has POINTER_MAX bytes. */
+const char *json_text_duplicate(const char *text, size_t length, char *buffer);

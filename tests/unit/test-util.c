@@ -105,10 +105,15 @@ static void what_is_no_point_in_time_is_refused(void)
 
 static void what_is_no_duration_is_refused(void)
 {
-	static const char *const bad[] = {"", "5", "s", "-1s", "1.5s", " 1s", "1s ", "1S", "1w", "99999999999999999999s", "4000d"};
+	static const char *const bad[] = {"", "5", "s", "-1s", "1.5s", " 1s", "1s ", "1S", "1w"};
+	static const char *const too_long[] = {"99999999999999999999s", "4000d", "3651d", "18446744073709551617ms"};
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
 		uint64_t usec;
 		CU_ASSERT_EQUAL(duration_parse(bad[i], &usec), -EINVAL);
+	}
+	for (size_t i = 0; i < ELEMENTSOF(too_long); i++) {
+		uint64_t usec;
+		CU_ASSERT_EQUAL(duration_parse(too_long[i], &usec), -ERANGE);
 	}
 }
 
@@ -185,6 +190,26 @@ static void json_is_strict(void)
 		_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
 		_cleanup_json_ json_object *value = NULL;
 		CU_ASSERT_EQUAL(json_parse_strict(good[i], strlen(good[i]), &value, &problems), 0);
+	}
+}
+
+static void a_member_that_stands_twice_is_pointed_at(void)
+{
+	static const struct {
+		const char *text, *pointer;
+	} cases[] = {
+		{"{\"a\":1,\"a\":2}", "/a"},
+		{"{\"a\":{\"b\":1},\"b\":{\"a\":1,\"c\":{},\"a\":2}}", "/b/a"},
+		{"[{\"a\":1},[0,{\"x\":[],\"a\":\"a\",\"x\":1}],{\"a\":1,\"a\":1}]", "/1/1/x"},
+		{"{\"a/b\":1,\"a\\u002fb\":2}", "/a~1b"},
+		{"{\"{\":[\",\",\"\\\"\"],\"rules\":[{},{\"when\":{}, \"when\" : {}}]}", "/rules/1/when"},
+	};
+	for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+		_cleanup_problems_ struct problems problems = PROBLEMS_NULL;
+		json_object *value = NULL;
+		CU_ASSERT_EQUAL(json_parse_strict(cases[i].text, strlen(cases[i].text), &value, &problems), -EINVAL);
+		CU_ASSERT_EQUAL_FATAL(problems.errors, 1);
+		CU_ASSERT_STRING_EQUAL(problems.items[0].pointer, cases[i].pointer);
 	}
 }
 
@@ -333,6 +358,7 @@ static const struct test tests[] = {
 	{"networks know what is inside", networks_know_what_is_inside},
 	{"networks are merged, and end where they end", networks_are_merged},
 	{"JSON is read strictly", json_is_strict},
+	{"a member that stands twice is pointed at", a_member_that_stands_twice_is_pointed_at},
 	{"what json-c lets by is no JSON all the same", what_json_c_lets_by_is_no_json_all_the_same},
 	{"a field table finds all errors at once", fields_find_all_errors_at_once},
 	{"no number of warnings hides an error, and what is not listed is counted", no_warnings_hide_an_error},
