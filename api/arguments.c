@@ -199,12 +199,16 @@ static void read_dry_run(struct operation_call *call, const char *value, const c
 static void read_query(struct operation_call *call, const struct uri *uri)
 {
 	char pointer[POINTER_MAX];
+	bool dry_run_given = false;
 	for (size_t i = 0; i < uri->query_count; i++) {
 		const char *name = uri->query[i].name, *value = uri->query[i].value;
 		const struct parameter *parameter = find(call->operation, PLACE_QUERY, name);
 		pointer_member(pointer, "", name);
 		if (!parameter && call->operation->flags & OPERATION_WRITE && strcmp(name, DRY_RUN) == 0) {
+			if (dry_run_given)
+				problems_error(&call->problems, pointer, NULL, "the query gives " DRY_RUN " twice");
 			read_dry_run(call, value, pointer);
+			dry_run_given = true;
 			continue;
 		}
 		if (!parameter) {

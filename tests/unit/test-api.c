@@ -382,6 +382,9 @@ static void queries_are_strict(void)
 	_cleanup_response_ struct response dry =
 		ask("PUT", "/v1/kill-switch/mode?dryRun=yes", JSON, "{\"mode\":\"auto\"}");
 	CHECK_MEMBER(dry, "errors.0.detail", "the query's dryRun must be true or false");
+	_cleanup_response_ struct response twice =
+		ask("PUT", "/v1/kill-switch/mode?dryRun=true&dryRun=false", JSON, "{\"mode\":\"auto\"}");
+	CHECK_MEMBER(twice, "errors.0.detail", "the query gives dryRun twice");
 	_cleanup_response_ struct response good = ask("GET", "/v1/decisions?tunnel=a%26b+c&limit=5", "", NULL);
 	CHECK_MEMBER(good, "arguments", "{\"tunnel\":\"a&b c\",\"limit\":5}");
 }
