@@ -172,6 +172,10 @@ static void make_password(const struct openvpn_auth *auth, struct text *text)
 		text_append(text, "%s", known(auth, "password"));
 		break;
 	case OPENVPN_CHALLENGE_STATIC:
+		if (openvpn_settings_flag(auth->settings, "staticChallengeConcat")) {
+			text_append(text, "%s%s", known(auth, "password"), response);
+			break;
+		}
 		text_append(text, "SCRV1:");
 		append_base64(text, known(auth, "password"));
 		text_append(text, ":");

@@ -63,6 +63,7 @@ const struct openvpn_option openvpn_options[] = {
         {"authUserPass", "auth-user-pass", OPENVPN_FLAG},
         {"staticChallenge", "static-challenge", OPENVPN_NAME, .beside = "staticChallengeEcho", .otherwise = "0"},
         {"staticChallengeEcho", NULL, OPENVPN_FLAG},
+        {"staticChallengeConcat", NULL, OPENVPN_FLAG},
         {"username", NULL, OPENVPN_SECRET},
         {"password", NULL, OPENVPN_SECRET},
         {"keyPassword", NULL, OPENVPN_SECRET},
@@ -88,6 +89,11 @@ static json_object *member(json_object *object, const char *key)
 const char *openvpn_settings_text(json_object *settings, const char *key)
 {
 	return text_of(member(settings, key));
+}
+
+bool openvpn_settings_flag(json_object *settings, const char *key)
+{
+	return json_object_get_boolean(member(settings, key));
 }
 
 /* Printable ASCII and line ends; no line of it ends the block. */
