@@ -29,6 +29,29 @@ void json_wipe(json_object *object)
 	}
 }
 
+json_object *json_prefix(const struct ip_prefix *prefix)
+{
+	char text[IP_TEXT_MAX];
+	return json_object_new_string(ip_prefix_format(text, prefix));
+}
+
+json_object *json_prefixes(const struct ip_prefix *prefixes, size_t count)
+{
+	json_object *array = json_object_new_array();
+	for (size_t i = 0; i < count; i++)
+		json_object_array_add(array, json_prefix(&prefixes[i]));
+	return array;
+}
+
+json_object *json_addresses(const struct ip_address *addresses, size_t count)
+{
+	char text[IP_TEXT_MAX];
+	json_object *array = json_object_new_array();
+	for (size_t i = 0; i < count; i++)
+		json_object_array_add(array, json_object_new_string(ip_address_format(text, &addresses[i])));
+	return array;
+}
+
 const char *json_type_article(json_object *value)
 {
 	switch (json_object_get_type(value)) {
