@@ -190,11 +190,10 @@ static void make_password(const struct openvpn_auth *auth, struct text *text)
 /* One command; -E2BIG. */
 static int append_command(struct text *commands, const char *verb, const char *needed, const char *value)
 {
-	size_t before = commands->length;
 	text_append(commands, "%s \"%s\" ", verb, needed);
 	openvpn_quote(commands, value);
 	text_append(commands, "\n");
-	return commands->length - before > OPENVPN_COMMAND_MAX ? -E2BIG : 0;
+	return strlen(value) > OPENVPN_VALUE_MAX ? -E2BIG : 0;
 }
 
 static void wipe_text(struct text *text)

@@ -18,7 +18,7 @@
 
 #define WORD_MAX   1024
 #define LINE_MAX_  256
-#define SECRET_MAX 512 /* a command of the management interface is one line of at most 1024 bytes */
+#define SECRET_MAX 256 /* OPENVPN_VALUE_MAX */
 #define LIST(...)  (const char *const[]){__VA_ARGS__, NULL}
 
 const struct openvpn_option openvpn_options[] = {

@@ -226,7 +226,7 @@ static void expect_answer(const char *given, const char *name, const char *form,
 static void what_is_asked_for_is_answered(void)
 {
 	_cleanup_text_ struct text much = TEXT_NULL;
-	text_append(&much, "{\"password\": \"%01100d\"}", 1);
+	text_append(&much, "{\"password\": \"%0257d\"}", 1);
 	expect_answer("{\"password\": \"a\\\"b\"}", "Auth", "username/password", NULL, "password",
 	        "username \"Auth\" \"joe\"\npassword \"Auth\" \"a\\\"b\"\n");
 	expect_answer("{\"keyPassword\": \"k\"}", "Private Key", "password", NULL, "keyPassword", "password \"Private Key\" \"k\"\n");
