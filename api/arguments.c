@@ -76,8 +76,7 @@ static json_object *array_from_text(const char *text)
 
 static bool is_string(json_object *value)
 {
-	return json_object_is_type(value, json_type_string) &&
-	       strlen(json_object_get_string(value)) == (size_t)json_object_get_string_len(value);
+	return json_object_is_type(value, json_type_string);
 }
 
 static bool is_boolean(json_object *value)
@@ -104,7 +103,10 @@ static bool is_string_map(json_object *value)
 {
 	if (!json_object_is_type(value, json_type_object))
 		return false;
-	json_object_object_foreach(value, name, member) if (!*name || !is_string(member)) return false;
+	struct json_object_iterator end = json_object_iter_end(value);
+	for (struct json_object_iterator i = json_object_iter_begin(value); !json_object_iter_equal(&i, &end); json_object_iter_next(&i))
+		if (!is_string(json_object_iter_peek_value(&i)))
+			return false;
 	return true;
 }
 
@@ -160,7 +162,7 @@ static char *known(const struct operation *operation, enum parameter_place place
 	for (size_t i = 0; i < operation->parameter_count; i++)
 		if (operation->parameters[i].place == place)
 			text_append(&text, "%s%s", text.length ? ", " : "", operation->parameters[i].name);
-	if (place == PLACE_QUERY && operation->flags & OPERATION_DRY_RUN)
+	if (place == PLACE_QUERY && operation->flags & OPERATION_WRITE)
 		text_append(&text, "%s%s", text.length ? ", " : "", DRY_RUN);
 	if (!text.length)
 		text_append(&text, "none");
@@ -197,12 +199,16 @@ static void read_dry_run(struct operation_call *call, const char *value, const c
 static void read_query(struct operation_call *call, const struct uri *uri)
 {
 	char pointer[POINTER_MAX];
+	bool dry_run_given = false;
 	for (size_t i = 0; i < uri->query_count; i++) {
 		const char *name = uri->query[i].name, *value = uri->query[i].value;
 		const struct parameter *parameter = find(call->operation, PLACE_QUERY, name);
 		pointer_member(pointer, "", name);
-		if (!parameter && call->operation->flags & OPERATION_DRY_RUN && strcmp(name, DRY_RUN) == 0) {
+		if (!parameter && call->operation->flags & OPERATION_WRITE && strcmp(name, DRY_RUN) == 0) {
+			if (dry_run_given)
+				problems_error(&call->problems, pointer, NULL, "the query gives " DRY_RUN " twice");
 			read_dry_run(call, value, pointer);
+			dry_run_given = true;
 			continue;
 		}
 		if (!parameter) {

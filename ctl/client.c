@@ -24,6 +24,7 @@
 
 struct client {
 	char *socket_path;
+	bool dry_run;
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -50,6 +51,11 @@ struct client *client_new(const char *socket_path)
 	client->socket_path = text_dup(socket_path);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	return client;
+}
+
+void client_set_dry_run(struct client *client, bool dry_run)
+{
+	client->dry_run = dry_run;
 }
 
 struct client *client_free(struct client *client)
@@ -202,7 +208,9 @@ static void prepare_request(
 	struct client *client, struct transfer *transfer, const struct request *request, struct response *response)
 {
 	uint64_t timeout_usec = request->timeout_usec ? request->timeout_usec : DEFAULT_TIMEOUT_USEC;
-	transfer->easy = easy_new(client, request->path);
+	bool dry_run = client->dry_run && strcmp(request->method, "GET") != 0;
+	_cleanup_free_ char *path = text_format("%s%s%s", request->path, !dry_run ? "" : strchr(request->path, '?') ? "&" : "?", dry_run ? "dryRun=true" : "");
+	transfer->easy = easy_new(client, path);
 	header(transfer, "Accept: application/json, application/problem+json");
 	header(transfer, "Expect:"); /* no waiting for "100 Continue" */
 	if (request->if_match_any)

@@ -13,6 +13,8 @@
 struct client;
 
 struct client *client_new(const char *socket_path);
+/* Whether what is sent, but to be read, is sent as ?dryRun=true. */
+void client_set_dry_run(struct client *client, bool dry_run);
 struct client *client_free(struct client *client); /* accepts NULL, returns NULL */
 DEFINE_CLEANUP(struct client *, client_free)
 #define _cleanup_client_ _cleanup_(client_freep)

@@ -14,6 +14,7 @@
 
 /* Exit codes; holdfastctl(1) lists them. */
 enum exit_code {
+	EXIT_DRY_RUN = -1, /* never seen outside: a dry run went well and was told, and the command has no more to do or to say */
 	EXIT_OK = 0,
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
@@ -33,6 +34,7 @@ enum exit_code {
 	OPTION(COMPLETION, "--completion", 0, "SHELL", "a completion script for bash, zsh or fish")                        \
 	OPTION(WAIT, "--wait", 0, "DURATION", "wait so long for it (default: 30s)")                            \
 	OPTION(NO_WAIT, "--no-wait", 0, NULL, "return once it has begun")                                            \
+	OPTION(DRY_RUN, "--dry-run", 0, NULL, "check everything, tell what would be, and change nothing")                  \
 	OPTION(FOR, "--for", 0, "DURATION", "for so long (release: default 5m, at most 1h; bypass: default for good)")                                  \
 	OPTION(CONFIRM_WITHIN, "--confirm-within", 0, "DURATION", "go back unless confirmed in this time (1s to 1h)")             \
 	OPTION(STATE_DIR, "--state-dir", 0, "DIR", "where the state is, if no daemon answers (default: " LOCALSTATEDIR "/lib/holdfast)") \

@@ -153,6 +153,19 @@ static int complain_of_transfer(struct invocation *invocation, int r)
 	}
 }
 
+static int tell_dry_run(struct invocation *invocation, json_object *answer)
+{
+	const char *state = member_text(answer, "/state");
+	if (wants_json(invocation))
+		return EXIT_DRY_RUN;
+	printf("dry run: %s%s%s\n", json_object_get_boolean(member(answer, "/changed")) ? "this would be done" : "it is so already",
+		state[0] ? "; the state: " : "", state);
+	json_object *warnings = member_list(member(answer, "/warnings"), "warnings");
+	for (size_t i = 0; warnings && i < json_object_array_length(warnings); i++)
+		print_finding(stdout, "warning: ", json_object_array_get_idx(warnings, i));
+	return EXIT_DRY_RUN;
+}
+
 int exchange_verdict(struct invocation *invocation, int r, const struct response *response)
 {
 	if (r < 0)
@@ -161,7 +174,7 @@ int exchange_verdict(struct invocation *invocation, int r, const struct response
 		printf("%s%s", response->body, response->body[response->length - 1] == '\n' ? "" : "\n");
 	if (response->status >= 300 || response->status < 200)
 		return complain_of_problem(invocation, response);
-	return EXIT_OK;
+	return invocation->options[OPTION_DRY_RUN] && member(response->json, "/changed") ? tell_dry_run(invocation, response->json) : EXIT_OK;
 }
 
 int exchange_watching(struct invocation *invocation, const struct request *request, struct response *response,

@@ -169,9 +169,10 @@ int run_release(struct invocation *invocation)
 		.body_length = strlen(text),
 		.timeout_usec = ANSWER_USEC};
 	int r = client_send(invocation->client, &request, &response, NULL, NULL);
-	if (r == -ECONNREFUSED)
+	bool by_hand = !invocation->options[OPTION_DRY_RUN];
+	if (r == -ECONNREFUSED && by_hand)
 		return release_by_hand(invocation, "no daemon runs", reason);
-	if (r < 0 && r != -EACCES)
+	if (r < 0 && r != -EACCES && by_hand)
 		return release_by_hand(invocation, "the daemon does not answer", reason);
 	int code = exchange_verdict(invocation, r, &response);
 	char until[AMOUNT_MAX];

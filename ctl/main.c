@@ -195,6 +195,7 @@ int main(int argc, char **argv)
 	if (!invocation.options[OPTION_SOCKET])
 		invocation.options[OPTION_SOCKET] = default_socket();
 	_cleanup_client_ struct client *client = client_new(invocation.options[OPTION_SOCKET]);
+	client_set_dry_run(client, invocation.options[OPTION_DRY_RUN] != NULL);
 	invocation.client = client;
 	if (invocation.options[OPTION_COMPLETION])
 		code = completion_print(&invocation, invocation.options[OPTION_COMPLETION], words.items, words.count);
@@ -202,5 +203,5 @@ int main(int argc, char **argv)
 		code = run(&invocation, &words);
 	if (fflush(stdout) != 0)
 		return complain(EXIT_FAILED, "standard output cannot be written to");
-	return code;
+	return code == EXIT_DRY_RUN ? EXIT_OK : code;
 }

@@ -92,7 +92,7 @@ static int act(struct invocation *invocation, const char *action, const char *wa
 	_cleanup_response_ struct response response = {};
 	struct progress progress = {invocation->operands[0]};
 	const char *wait = invocation->options[OPTION_WAIT] ? invocation->options[OPTION_WAIT] : WAIT_DEFAULT;
-	bool waits = !invocation->options[OPTION_NO_WAIT],
+	bool waits = !invocation->options[OPTION_NO_WAIT] && !invocation->options[OPTION_DRY_RUN],
 	     watched = waits && isatty(STDOUT_FILENO) && !wants_json(invocation);
 	uint64_t wait_usec = 0;
 	if (waits && duration_parse(wait, &wait_usec) < 0)

@@ -136,6 +136,11 @@ static bool is_wanting(json_object *wanting, const char *name)
 	return false;
 }
 
+static bool holds_nul(json_object *value)
+{
+	return strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value);
+}
+
 static bool is_one_line(json_object *value)
 {
 	const char *text = json_object_get_string(value);
@@ -151,6 +156,8 @@ static void check_answer(struct operation_call *call, json_object *wanting, json
 		pointer_member(pointer, "/credentials", name);
 		if (!is_wanting(wanting, name))
 			problems_error(&call->problems, pointer, NULL, "was not asked for");
+		else if (holds_nul(value))
+			problems_error(&call->problems, pointer, NULL, "holds a NUL character");
 		else if (!is_one_line(value))
 			problems_error(&call->problems, pointer, NULL, "must be one line of text, of at most %d bytes", CREDENTIAL_SIZE_MAX);
 	}
@@ -179,12 +186,15 @@ void handle_provide_credentials(struct manager *manager, struct operation_call *
 		call_fail(call, OUTCOME_BAD_REQUEST, "these are not the credentials that %s asks for", runtime->config->id);
 		return;
 	}
+	if (call->dry_run) {
+		call_answer_changed(call, true);
+		return;
+	}
 	if (worker_send_credentials(runtime->worker, given) < 0) {
 		call_fail(call, OUTCOME_UNAVAILABLE, "the worker of %s could not be told", runtime->config->id);
 		return;
 	}
 	manager_run_tunnel(manager, LIFECYCLE_ANSWERED, index);
 	wipe(runtime->asks, sizeof runtime->asks);
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, true);
 }

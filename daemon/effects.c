@@ -211,7 +211,8 @@ static void stand_open(struct manager *manager)
 	bool stands = true;
 	manager->report.verified = gate_exists(manager->gate, &stands) == 0 && !stands;
 	manager->report.kernel = GATE_OPEN;
-	manager->report.verified_realtime = manager_realtime();
+	if (manager->report.verified)
+		manager->report.verified_realtime = manager_realtime();
 	manager->gate_seen = true;
 	json_object *event = events_new(manager, "gateChanged", LIFECYCLE_NONE);
 	json_object_object_add(event, "old", json_object_new_string(gate_state_to_string(old)));

@@ -390,30 +390,48 @@ static size_t count_run_time(const struct grants *grants)
 	return count;
 }
 
-int grants_add(struct manager *manager, const struct bypass_request *request, const char **ret_id, bool *ret_changed, char **ret_words)
+/* The grant that there is; NULL: none. Where the settings list it, it is for good, and its cgroup has one mark. */
+static struct grant *find_known(struct grants *grants, const struct bypass_request *request)
 {
-	struct grants *grants = &manager->grants;
-	struct grant *grant = request->type == BYPASS_PROGRAM ? NULL : grants_find(grants, request->type, request->name, false);
 	struct grant *listed = request->type >= BYPASS_PROGRAM ? NULL : grants_find(grants, request->type, request->name, true);
-	*ret_words = NULL;
-	if (listed) { /* for good; its cgroup has one mark */
-		*ret_id = listed->id;
-		*ret_changed = false;
-		return 0;
-	}
-	if (grant) {
-		*ret_id = grant->id;
-		return renew(manager, grant, request, ret_changed, ret_words);
-	}
+	return listed || request->type == BYPASS_PROGRAM ? listed : grants_find(grants, request->type, request->name, false);
+}
+
+static int check_new(const struct grants *grants, const struct bypass_request *request, char **ret_words)
+{
 	int r = check_exists(request, ret_words);
 	if (r == 0)
 		r = check_overlap(grants, request, ret_words);
+	if (r == 0 && count_run_time(grants) >= RUN_TIME_MAX) {
+		*ret_words = text_format("%d grants were made at run time already; take some back", RUN_TIME_MAX);
+		r = -EUSERS;
+	}
+	return r;
+}
+
+int grants_judge(struct manager *manager, const struct bypass_request *request, const char **ret_id, bool *ret_changed, char **ret_words)
+{
+	const struct grant *known = find_known(&manager->grants, request);
+	bool for_good = request->duration_usec == USEC_INFINITY;
+	*ret_words = NULL;
+	*ret_id = known ? known->id : NULL;
+	*ret_changed = !known || (!known->listed && !(for_good && known->until_usec == USEC_INFINITY));
+	return known ? 0 : check_new(&manager->grants, request, ret_words);
+}
+
+int grants_add(struct manager *manager, const struct bypass_request *request, const char **ret_id, bool *ret_changed, char **ret_words)
+{
+	struct grants *grants = &manager->grants;
+	struct grant *grant = find_known(grants, request);
+	*ret_words = NULL;
+	if (grant) {
+		*ret_id = grant->id;
+		*ret_changed = false;
+		return grant->listed ? 0 : renew(manager, grant, request, ret_changed, ret_words);
+	}
+	int r = check_new(grants, request, ret_words);
 	if (r < 0)
 		return r;
-	if (count_run_time(grants) >= RUN_TIME_MAX) {
-		*ret_words = text_format("%d grants were made at run time already; take some back", RUN_TIME_MAX);
-		return -EUSERS;
-	}
 	grant = grants_append(grants, make(manager, request));
 	if (grant_is_process(grant) && !(grant->mark = grants_take_mark(manager, grant->type, grant->name))) {
 		*ret_words = text_format("no mark is left for another process: %zu that were given before may still be carried by sockets, and are given again to "
@@ -460,19 +478,26 @@ static bool is_listed_network(const struct manager *manager, const char *id)
 	return false;
 }
 
-int grants_remove(struct manager *manager, const char *id, char **ret_words)
+int grants_may_remove(struct manager *manager, const char *id, char **ret_words)
 {
-	struct grant *grant = grants_find_id(&manager->grants, id);
+	const struct grant *grant = grants_find_id(&manager->grants, id);
 	*ret_words = NULL;
 	if (grant ? grant->listed : is_listed_network(manager, id)) {
 		*ret_words = text_format("%s is listed by the settings; change their member bypass", id);
 		return -EPERM;
 	}
-	if (!grant) {
-		*ret_words = text_format("there is no grant \"%s\"", id);
-		return -ENOENT;
-	}
-	if (end_grant(manager, grant, "taken back", NULL) < 0) {
+	if (grant)
+		return 0;
+	*ret_words = text_format("there is no grant \"%s\"", id);
+	return -ENOENT;
+}
+
+int grants_remove(struct manager *manager, const char *id, char **ret_words)
+{
+	int r = grants_may_remove(manager, id, ret_words);
+	if (r < 0)
+		return r;
+	if (end_grant(manager, grants_find_id(&manager->grants, id), "taken back", NULL) < 0) {
 		*ret_words = text_format("the gate did not let go of it: %s", gate_error(manager->gate));
 		return -EIO;
 	}

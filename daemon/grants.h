@@ -58,7 +58,10 @@ unsigned grants_kinds(const struct manager *manager);
  * too many; -EOPNOTSUPP not on this kernel; -ESRCH the program is gone; -EIO the gate did not take it; others: not recorded.
  */
 int grants_add(struct manager *manager, const struct bypass_request *request, const char **ret_id, bool *ret_changed, char **ret_words);
+/* What grants_add() would do, as far as can be told without doing it. *ret_id is NULL where there would be a new one. */
+int grants_judge(struct manager *manager, const struct bypass_request *request, const char **ret_id, bool *ret_changed, char **ret_words);
 /* -ENOENT: there is none of that id; -EPERM: the settings list it; -EIO: the gate refused. */
+int grants_may_remove(struct manager *manager, const char *id, char **ret_words);
 int grants_remove(struct manager *manager, const char *id, char **ret_words);
 
 /* An id for a program that is to be granted; the caller frees it. What its scope is called: grant_scope_name(). */

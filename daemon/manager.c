@@ -137,6 +137,11 @@ static size_t free_place(struct manager *manager)
 	return LIFECYCLE_NONE;
 }
 
+bool manager_full(struct manager *manager)
+{
+	return free_place(manager) == LIFECYCLE_NONE;
+}
+
 int manager_add_tunnel(struct manager *manager, struct tunnel_config *config, bool managed, size_t *ret_index)
 {
 	size_t index = lifecycle_find(&manager->core, config->id); /* replaced where it stands, at rest */

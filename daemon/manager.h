@@ -195,6 +195,7 @@ void manager_reload(struct manager *manager); /* SIGHUP */
 /* What is wanted is not known: closed until a mode is set, over restarts too. REASON is a sentence. */
 void manager_hold(struct manager *manager, const char *reason);
 void manager_let_go(struct manager *manager); /* a mode was set: the hold, and what it was for, is over */
+bool manager_full(struct manager *manager); /* no place is left for another tunnel */
 int manager_add_tunnel(struct manager *manager, struct tunnel_config *config, bool managed, size_t *ret_index); /* takes CONFIG; -ENOSPC */
 void manager_remove_tunnel(struct manager *manager, size_t index);
 bool manager_any_active(const struct manager *manager);

@@ -85,8 +85,11 @@ static void read_program(json_object *value, const char *pointer, void *ret, str
 {
 	const char *label = json_object_get_string(value);
 	size_t length = (size_t)json_object_get_string_len(value);
-	if (length == 0 || length > LABEL_MAX || strlen(label) != length)
-		problems_error(problems, pointer, value, "must be the program's name, 1 to %d bytes", LABEL_MAX);
+	bool clean = true;
+	for (size_t i = 0; i < length; i++)
+		clean &= (unsigned char)label[i] >= 0x20 && label[i] != 0x7f;
+	if (length == 0 || length > LABEL_MAX || !clean)
+		problems_error(problems, pointer, value, "must be the program's name, 1 to %d bytes, and no control characters", LABEL_MAX);
 	else
 		take(ret, BYPASS_PROGRAM, text_dup(label));
 }
@@ -160,15 +163,16 @@ static void add(struct manager *manager, struct operation_call *call, const stru
 	_cleanup_free_ char *words = NULL;
 	const char *id = NULL;
 	bool changed = false;
-	int r = grants_add(manager, request, &id, &changed, &words);
+	int r = (call->dry_run ? grants_judge : grants_add)(manager, request, &id, &changed, &words);
 	if (r < 0) {
 		call_fail(call, outcome_of(r), "%s; nothing was changed", words ? words : strerror(-r));
 		return;
 	}
-	call->location = text_format("/bypass/%s", id);
+	if (id)
+		call->location = text_format("/bypass/%s", id);
 	call_result(call, "changed", json_object_new_boolean(changed));
-	call_result(call, "id", json_object_new_string(id));
-	call_finish(call, changed ? OUTCOME_CREATED : OUTCOME_OK);
+	call_result(call, "id", json_text_or_null(id));
+	call_finish(call, changed && !call->dry_run ? OUTCOME_CREATED : OUTCOME_OK);
 }
 
 /* ---- a program's scope ---- */
@@ -256,7 +260,7 @@ void handle_add_bypass(struct manager *manager, struct operation_call *call)
 		call_fail(call, OUTCOME_BAD_REQUEST, "which program asks is known on the Unix socket and over D-Bus alone, and for as long as it runs; use holdfastctl exec");
 		return;
 	}
-	if (request->type == BYPASS_PROGRAM && enter_scope(manager, call, request, name))
+	if (request->type == BYPASS_PROGRAM && !call->dry_run && enter_scope(manager, call, request, name))
 		name = NULL;
 	else
 		add(manager, call, request);
@@ -265,11 +269,10 @@ void handle_add_bypass(struct manager *manager, struct operation_call *call)
 void handle_remove_bypass(struct manager *manager, struct operation_call *call)
 {
 	_cleanup_free_ char *words = NULL;
-	int r = grants_remove(manager, call_text(call, "id"), &words);
+	int r = (call->dry_run ? grants_may_remove : grants_remove)(manager, call_text(call, "id"), &words);
 	if (r < 0) {
 		call_fail(call, outcome_of(r), "%s", words);
 		return;
 	}
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, true);
 }

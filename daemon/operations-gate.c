@@ -145,9 +145,8 @@ static void replace_with(struct manager *manager, struct operation_call *call, j
 	else
 		announce_document(manager, "kill-switch", call->caller.name);
 	call->etag = text_dup(call->dry_run ? etag : manager->settings_document.etag);
-	call_result(call, "changed", json_object_new_boolean(changed));
 	call_result(call, "warnings", problems_to_json(&call->problems, true));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, changed);
 }
 
 static bool may_write(struct manager *manager, struct operation_call *call)
@@ -190,9 +189,26 @@ void handle_update_kill_switch(struct manager *manager, struct operation_call *c
 	replace_with(manager, call, merged);
 }
 
-/* False: the call has been answered. */
-static bool apply_mode(struct manager *manager, struct operation_call *call, enum gate_mode mode, uint64_t confirm_within)
+/* False: it has been answered. */
+static bool may_set_mode(struct manager *manager, struct operation_call *call, enum gate_mode mode)
 {
+	enum gate_mode old = manager->settings->mode;
+	if (manager->core.hold && mode != GATE_MODE_ALWAYS && call->caller.scope < SCOPE_ADMIN) {
+		call_fail(call, OUTCOME_FORBIDDEN, "the gate is held (%s); to let go of it takes the scope admin", manager->held_for);
+		return false;
+	}
+	if (mode < old && call->caller.scope < SCOPE_ADMIN) {
+		call_fail(call, OUTCOME_FORBIDDEN, "to relax the mode from %s to %s takes the scope admin", gate_mode_to_string(old), gate_mode_to_string(mode));
+		return false;
+	}
+	/* Naming the mode that stands is always allowed: it ends a release and leaves the way out behind. */
+	return mode == old || call_unmanaged(call, &manager->settings_document, manager->options.config_dir, KILL_SWITCH_FILE);
+}
+
+/* False: it has been answered. */
+static bool apply_mode(struct manager *manager, struct operation_call *call, enum gate_mode mode, uint64_t confirm_within_usec)
+{
+	struct kill_switch *settings = NULL;
 	if (mode == manager->settings->mode) {
 		if (effects_apply_gate(manager) == 0)
 			return true;
@@ -201,11 +217,11 @@ static bool apply_mode(struct manager *manager, struct operation_call *call, enu
 	}
 	_cleanup_json_ json_object *document = kill_switch_to_json(manager->settings);
 	json_object_object_add(document, "mode", json_object_new_string(gate_mode_to_string(mode)));
-	struct kill_switch *settings = NULL;
-	if (kill_switch_parse(document, &settings, &call->problems) == 0)
-		return apply_settings(manager, call, settings, confirm_within);
-	call_fail_document(call, "the kill switch");
-	return false;
+	if (kill_switch_parse(document, &settings, &call->problems) < 0) {
+		call_fail_document(call, "the kill switch");
+		return false;
+	}
+	return apply_settings(manager, call, settings, confirm_within_usec);
 }
 
 /* Holds again what the way out let go of: tunnels that waited behind it go on. */
@@ -216,27 +232,21 @@ static void resume(struct manager *manager)
 
 void handle_set_mode(struct manager *manager, struct operation_call *call)
 {
-	enum gate_mode mode, old = manager->settings->mode;
+	enum gate_mode mode;
+	uint64_t confirm_within;
 	if (gate_mode_from_string(call_text(call, "mode"), &mode) < 0) {
 		problems_error(&call->problems, "/mode", json_object_object_get(call->arguments, "mode"), "must be off, auto or always");
 		call_fail(call, OUTCOME_BAD_REQUEST, "there is no such mode");
 		return;
 	}
-	uint64_t confirm_within;
-	if (!read_confirm_within(manager, call, &confirm_within))
-		return;
-	if (manager->core.hold && mode != GATE_MODE_ALWAYS && call->caller.scope < SCOPE_ADMIN) {
-		call_fail(call, OUTCOME_FORBIDDEN, "the gate is held (%s); to let go of it takes the scope admin", manager->held_for);
-		return;
-	}
-	if (mode < old && call->caller.scope < SCOPE_ADMIN) {
-		call_fail(call, OUTCOME_FORBIDDEN, "to relax the mode from %s to %s takes the scope admin", gate_mode_to_string(old), gate_mode_to_string(mode));
-		return;
-	}
-	/* Naming the mode that stands is always allowed: it ends a release and leaves the way out behind. */
-	if (mode != old && !call_unmanaged(call, &manager->settings_document, manager->options.config_dir, KILL_SWITCH_FILE))
+	if (!read_confirm_within(manager, call, &confirm_within) || !may_set_mode(manager, call, mode))
 		return;
 	bool held_off = manager->released_marker || manager->report.released_until_usec > manager_now() || manager->core.hold;
+	bool changed = mode != manager->settings->mode || held_off;
+	if (call->dry_run) {
+		call_answer_changed(call, changed);
+		return;
+	}
 	int r = take_charge_again(manager);
 	if (r < 0) {
 		call_fail(call, OUTCOME_INTERNAL_ERROR, "%s/released cannot be removed: %s", manager->options.state_dir, strerror(-r));
@@ -248,8 +258,7 @@ void handle_set_mode(struct manager *manager, struct operation_call *call)
 	if (!applied)
 		return;
 	(void)store_save(manager);
-	call_result(call, "changed", json_object_new_boolean(mode != old || held_off));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, changed);
 }
 
 void handle_confirm_kill_switch(struct manager *manager, struct operation_call *call)
@@ -258,8 +267,7 @@ void handle_confirm_kill_switch(struct manager *manager, struct operation_call *
 		call_fail(call, OUTCOME_WRONG_STATE, "it is too late: the former settings came back; change them again, with more time");
 		return;
 	}
-	call_result(call, "changed", json_object_new_boolean(confirm_settle(manager)));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, call->dry_run ? confirm_deadline(manager) > 0 : confirm_settle(manager));
 }
 
 void handle_release(struct manager *manager, struct operation_call *call)
@@ -280,12 +288,10 @@ void handle_release(struct manager *manager, struct operation_call *call)
 		call_fail(call, OUTCOME_WRONG_STATE, "the gate is open; there is nothing to release");
 		return;
 	}
-	int r = effects_release(manager, duration, call_text(call, "reason"), call->caller.name);
-	if (r < 0) {
+	if (!call->dry_run && effects_release(manager, duration, call_text(call, "reason"), call->caller.name) < 0) {
 		call_fail(call, OUTCOME_GATE_FAILURE, "the kernel refused the release: %s", gate_error(manager->gate));
 		return;
 	}
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_result(call, "until", json_boottime(manager->report.released_until_usec));
-	call_finish(call, OUTCOME_OK);
+	call_result(call, "until", json_boottime(call->dry_run ? manager_now() + duration : manager->report.released_until_usec));
+	call_answer_changed(call, true);
 }

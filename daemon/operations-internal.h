@@ -14,6 +14,7 @@ void call_fail_document(struct operation_call *call, const char *what); /* with 
 void call_answer_when_settled(struct manager *manager, struct operation_call *call, size_t index, uint64_t wait_usec);
 
 void call_result(struct operation_call *call, const char *key, json_object *value); /* takes VALUE */
+void call_answer_changed(struct operation_call *call, bool changed); /* the end of a write that went well */
 const char *call_text(const struct operation_call *call, const char *name); /* NULL: not given */
 uint64_t call_number(const struct operation_call *call, const char *name, uint64_t otherwise);
 /* False: the call has been answered with 428, 412 or 409. */

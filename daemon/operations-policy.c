@@ -19,11 +19,6 @@ void handle_get_policy(struct manager *manager, struct operation_call *call)
 	call_finish(call, OUTCOME_OK);
 }
 
-static void add_warnings(struct operation_call *call)
-{
-	call_result(call, "warnings", problems_to_json(&call->problems, true));
-}
-
 void handle_replace_policy(struct manager *manager, struct operation_call *call)
 {
 	_cleanup_policy_ struct policy *policy = NULL;
@@ -53,9 +48,8 @@ void handle_replace_policy(struct manager *manager, struct operation_call *call)
 		events_emit(manager, event);
 	}
 	call->etag = STEAL(etag);
-	call_result(call, "changed", json_object_new_boolean(changed));
-	add_warnings(call);
-	call_finish(call, OUTCOME_OK);
+	call_result(call, "warnings", problems_to_json(&call->problems, true));
+	call_answer_changed(call, changed);
 }
 
 void handle_validate_policy(struct manager *manager, struct operation_call *call)
@@ -156,8 +150,9 @@ void handle_answer_decision(struct manager *manager, struct operation_call *call
 		call_fail(call, OUTCOME_DECISION_ANSWERED, "decision %llu is not pending any more, or never asked anybody", (unsigned long long)decision);
 		return;
 	}
-	manager_run(manager, &event);
-	journal_flush(manager->journal); /* who is told that it is answered finds the answer recorded, whatever happens to the daemon */
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_finish(call, OUTCOME_OK);
+	if (!call->dry_run) {
+		manager_run(manager, &event);
+		journal_flush(manager->journal); /* who is told that it is answered finds the answer recorded, whatever happens to the daemon */
+	}
+	call_answer_changed(call, true);
 }

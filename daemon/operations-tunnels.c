@@ -78,13 +78,7 @@ static bool keep(struct manager *manager, struct operation_call *call, struct tu
 		call_fail(call, OUTCOME_INTERNAL_ERROR, "%s/%s cannot be written: %s; nothing was changed", manager->options.state_dir, name, strerror(-r));
 		return false;
 	}
-	r = manager_add_tunnel(manager, config, false, ret_index);
-	if (r < 0) {
-		(void)documents_remove(manager, name);
-		tunnel_config_free(config);
-		call_fail(call, OUTCOME_TOO_MANY_REQUESTS, "%d tunnels are kept already; delete one first", LIFECYCLE_TUNNELS_MAX);
-		return false;
-	}
+	(void)manager_add_tunnel(manager, config, false, ret_index); /* there is room, or it has its place */
 	store_save_later(manager);
 	return true;
 }
@@ -94,6 +88,12 @@ static void announce(struct manager *manager, const char *kind, size_t index, co
 	json_object *event = events_new(manager, kind, index);
 	json_object_object_add(event, "by", json_text_or_null(by));
 	events_emit(manager, event);
+}
+
+static char *etag_of(const struct tunnel_config *config)
+{
+	_cleanup_json_ json_object *shown = tunnel_config_to_json(config);
+	return document_etag(shown);
 }
 
 static void create(struct manager *manager, struct operation_call *call, json_object *document)
@@ -113,8 +113,12 @@ static void create(struct manager *manager, struct operation_call *call, json_ob
 		tunnel_config_free(config);
 		return;
 	}
-	_cleanup_json_ json_object *shown = tunnel_config_to_json(config);
-	call->etag = document_etag(shown);
+	if (manager_full(manager)) {
+		call_fail(call, OUTCOME_TOO_MANY_REQUESTS, "%d tunnels are kept already; delete one first", LIFECYCLE_TUNNELS_MAX);
+		tunnel_config_free(config);
+		return;
+	}
+	call->etag = etag_of(config);
 	call->location = text_format("/tunnels/%s", config->id);
 	call_result(call, "id", json_object_new_string(config->id));
 	call_result(call, "changed", json_object_new_boolean(true));
@@ -174,17 +178,17 @@ void handle_replace_tunnel(struct manager *manager, struct operation_call *call)
 		return;
 	}
 	bool changed = !json_object_equal(config->document, runtime->config->document);
-	if (call->dry_run || !changed) {
+	if (changed && !at_rest(manager, call, index)) {
 		tunnel_config_free(config);
-	} else if (!at_rest(manager, call, index)) {
-		tunnel_config_free(config);
-		return;
-	} else if (!keep(manager, call, config, &index)) {
 		return;
 	}
-	call->etag = text_dup(manager->tunnels[index].document.etag);
-	call_result(call, "changed", json_object_new_boolean(changed));
-	call_finish(call, OUTCOME_OK);
+	call->etag = etag_of(config);
+	if (call->dry_run || !changed)
+		tunnel_config_free(config);
+	else if (!keep(manager, call, config, &index))
+		return;
+	call_result(call, "warnings", problems_to_json(&call->problems, true));
+	call_answer_changed(call, changed);
 }
 
 void handle_delete_tunnel(struct manager *manager, struct operation_call *call)
@@ -207,8 +211,7 @@ void handle_delete_tunnel(struct manager *manager, struct operation_call *call)
 		manager_remove_tunnel(manager, index);
 		(void)store_save(manager);
 	}
-	call_result(call, "changed", json_object_new_boolean(true));
-	call_finish(call, OUTCOME_OK);
+	call_answer_changed(call, true);
 }
 
 /* ---- up, down, restart ---- */
@@ -226,6 +229,40 @@ static bool read_wait(struct operation_call *call, uint64_t *ret)
 	return false;
 }
 
+/* A dry run: the lifecycle decides and does nothing, so a copy of it says what would be. */
+struct supposed {
+	struct lifecycle core;
+	struct turn turn;
+};
+
+static void nothing_before(const struct lifecycle_event *event, void *userdata)
+{
+}
+
+static enum tunnel_error carry_out_nothing(const struct effect *effect, void *userdata)
+{
+	struct supposed *supposed = userdata;
+	if (effect->type == EFFECT_STARTED)
+		(void)turn_post(&supposed->turn, &(struct lifecycle_event){.type = LIFECYCLE_STARTED, .tunnel = effect->tunnel, .now_usec = manager_now()});
+	return TUNNEL_ERROR_NONE;
+}
+
+static uint64_t now(void *userdata)
+{
+	return manager_now();
+}
+
+static void answer_supposed(struct manager *manager, struct operation_call *call, enum lifecycle_event_type type, size_t index)
+{
+	static const struct turn_hooks hooks = {.before = nothing_before, .carry_out = carry_out_nothing, .now = now};
+	_cleanup_free_ struct supposed *supposed = xcalloc(1, sizeof *supposed);
+	struct lifecycle_event event = {.type = type, .tunnel = index, .now_usec = manager_now()};
+	supposed->core = manager->core;
+	bool changed = turn_run(&supposed->turn, &supposed->core, &event, &hooks, supposed);
+	call_result(call, "state", json_object_new_string(tunnel_state_to_string(supposed->core.tunnels[index].state)));
+	call_answer_changed(call, changed);
+}
+
 static void request(struct manager *manager, struct operation_call *call, enum lifecycle_event_type type)
 {
 	uint64_t wait;
@@ -239,6 +276,10 @@ static void request(struct manager *manager, struct operation_call *call, enum l
 	if (manager->released_marker && type != LIFECYCLE_USER_STOP) {
 		call_fail(call, OUTCOME_WRONG_STATE, "the way out was taken and nothing is held; set a mode first (holdfastctl mode %s)",
 			gate_mode_to_string(manager->settings->mode));
+		return;
+	}
+	if (call->dry_run) {
+		answer_supposed(manager, call, type, index);
 		return;
 	}
 	bool changed = manager_run_tunnel(manager, type, index);

@@ -19,6 +19,7 @@
 #define DOCUMENT(summary) {"document", PLACE_DOCUMENT, "s", true, summary}
 #define CONFIRM(place) {"confirmWithin", place, "s", false, "go back to the former settings unless confirmed within this time (1s to 1h)"}
 #define CHANGED {"changed", PLACE_BODY, "b", true, "whether anything was changed"}
+#define CREATED {"id", PLACE_BODY, "s", true, "the tunnel's id"}
 #define WARNINGS {"warnings", PLACE_BODY, "aa{sv}", true, "what is taken and will surprise"}
 #define STATE {"state", PLACE_BODY, "s", true, "the tunnel's state"}
 #define WAIT {"wait", PLACE_QUERY, "s", false, "answer at connected or failed, at most this long (30s)"}
@@ -40,10 +41,10 @@ static const struct operation operations[] = {
 	{"GetKillSwitch", "GET", "/kill-switch", DBUS_KILL_SWITCH, "Get", SCOPE_READ, OPERATION_ETAG, NO_PARAMETERS,
 		PARAMETERS(DOCUMENT_RESULT), "kill-switch show", "The settings of the gate.", handle_get_kill_switch},
 	{"ReplaceKillSwitch", "PUT", "/kill-switch", DBUS_KILL_SWITCH, "Replace", SCOPE_ADMIN,
-		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG | OPERATION_DRY_RUN | OPERATION_LARGE, PARAMETERS(DOCUMENT("the new settings, whole"), CONFIRM(PLACE_QUERY)),
+		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG | OPERATION_LARGE, PARAMETERS(DOCUMENT("the new settings, whole"), CONFIRM(PLACE_QUERY)),
 		PARAMETERS(CHANGED, WARNINGS), "kill-switch set", "Replaces the settings of the gate.", handle_replace_kill_switch},
 	{"UpdateKillSwitch", "PATCH", "/kill-switch", DBUS_KILL_SWITCH, "Update", SCOPE_ADMIN,
-		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG | OPERATION_DRY_RUN | OPERATION_MERGE | OPERATION_LARGE,
+		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG | OPERATION_MERGE | OPERATION_LARGE,
 		PARAMETERS(DOCUMENT("a JSON Merge Patch"), CONFIRM(PLACE_QUERY)), PARAMETERS(CHANGED, WARNINGS), NULL, "Changes members of the settings of the gate.",
 		handle_update_kill_switch},
 	{"SetMode", "PUT", "/kill-switch/mode", DBUS_KILL_SWITCH, "SetMode", SCOPE_CONTROL, OPERATION_WRITE,
@@ -71,17 +72,17 @@ static const struct operation operations[] = {
 		handle_list_tunnels},
 	{"GetTunnel", "GET", "/tunnels/{id}", DBUS_TUNNEL, "Get", SCOPE_READ, OPERATION_ETAG, PARAMETERS(TUNNEL_ID),
 		PARAMETERS(DOCUMENT_RESULT), "tunnel show", "A tunnel's document, without secrets.", handle_get_tunnel},
-	{"CreateTunnel", "POST", "/tunnels", DBUS_MANAGER, "CreateTunnel", SCOPE_ADMIN, OPERATION_WRITE | OPERATION_ETAG | OPERATION_DRY_RUN,
-		PARAMETERS(DOCUMENT("the tunnel")), PARAMETERS({"id", PLACE_BODY, "s", true, "the tunnel's id"}), "tunnel add",
+	{"CreateTunnel", "POST", "/tunnels", DBUS_MANAGER, "CreateTunnel", SCOPE_ADMIN, OPERATION_WRITE | OPERATION_ETAG,
+		PARAMETERS(DOCUMENT("the tunnel")), PARAMETERS(CHANGED, CREATED, WARNINGS), "tunnel add",
 		"Makes a tunnel.", handle_create_tunnel},
 	{"ReplaceTunnel", "PUT", "/tunnels/{id}", DBUS_TUNNEL, "Replace", SCOPE_ADMIN,
-		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG | OPERATION_DRY_RUN, PARAMETERS(TUNNEL_ID, DOCUMENT("the tunnel, whole")),
-		PARAMETERS(CHANGED), "tunnel set", "Replaces a tunnel that is at rest; secrets left out are kept.", handle_replace_tunnel},
-	{"DeleteTunnel", "DELETE", "/tunnels/{id}", DBUS_TUNNEL, "Delete", SCOPE_ADMIN, OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_DRY_RUN,
+		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG, PARAMETERS(TUNNEL_ID, DOCUMENT("the tunnel, whole")),
+		PARAMETERS(CHANGED, WARNINGS), "tunnel set", "Replaces a tunnel that is at rest; secrets left out are kept.", handle_replace_tunnel},
+	{"DeleteTunnel", "DELETE", "/tunnels/{id}", DBUS_TUNNEL, "Delete", SCOPE_ADMIN, OPERATION_WRITE | OPERATION_IF_MATCH,
 		PARAMETERS(TUNNEL_ID), PARAMETERS(CHANGED), "tunnel delete", "Deletes a tunnel that is at rest.", handle_delete_tunnel},
-	{"ImportTunnel", "POST", "/tunnels/import", DBUS_MANAGER, "ImportTunnel", SCOPE_ADMIN, OPERATION_WRITE | OPERATION_ETAG | OPERATION_DRY_RUN,
+	{"ImportTunnel", "POST", "/tunnels/import", DBUS_MANAGER, "ImportTunnel", SCOPE_ADMIN, OPERATION_WRITE | OPERATION_ETAG,
 		PARAMETERS({"id", PLACE_QUERY, "s", true, "the new tunnel's id"}, {"file", PLACE_RAW, "s", true, "the file's content"}),
-		PARAMETERS({"id", PLACE_BODY, "s", true, "the tunnel's id"}, {"warnings", PLACE_BODY, "as", true, "what the file asks for and is not done"}),
+		PARAMETERS(CHANGED, CREATED, {"warnings", PLACE_BODY, "aa{sv}", true, "what the file asks for and is not done"}),
 		"import", "Makes a tunnel from a VPN client's own file.", handle_import_tunnel},
 	{"StartTunnel", "POST", "/tunnels/{id}/start", DBUS_TUNNEL, "Start", SCOPE_CONTROL, OPERATION_WRITE, PARAMETERS(TUNNEL_ID, WAIT),
 		PARAMETERS(CHANGED, STATE), "up", "Wants the tunnel; answers once the gate is verified and the worker told.", handle_start_tunnel},
@@ -98,7 +99,7 @@ static const struct operation operations[] = {
 	{"GetPolicy", "GET", "/policy", DBUS_POLICY, "Get", SCOPE_READ, OPERATION_ETAG, NO_PARAMETERS, PARAMETERS(DOCUMENT_RESULT), "policy show",
 		"The policy in force.", handle_get_policy},
 	{"ReplacePolicy", "PUT", "/policy", DBUS_POLICY, "Replace", SCOPE_ADMIN,
-		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG | OPERATION_DRY_RUN, PARAMETERS(DOCUMENT("the new policy")),
+		OPERATION_WRITE | OPERATION_IF_MATCH | OPERATION_ETAG, PARAMETERS(DOCUMENT("the new policy")),
 		PARAMETERS(CHANGED, WARNINGS), "policy set", "Replaces the policy, atomically; on an error the running one stays.", handle_replace_policy},
 	{"ValidatePolicy", "POST", "/policy/validate", DBUS_POLICY, "Validate", SCOPE_READ, 0, PARAMETERS(DOCUMENT("a policy")),
 		PARAMETERS({"valid", PLACE_BODY, "b", true, "whether it would be taken"}, {"errors", PLACE_BODY, "aa{sv}", true, "every error"}, WARNINGS),
@@ -116,7 +117,8 @@ static const struct operation operations[] = {
 	{"CreateToken", "POST", "/tokens", DBUS_MANAGER, "CreateToken", SCOPE_ADMIN, OPERATION_WRITE,
 		PARAMETERS({"name", PLACE_BODY, "s", true, "whom it is for"}, {"scope", PLACE_BODY, "s", true, "read, control or admin"},
 			{"lifetime", PLACE_BODY, "s", false, "how long it is good (default: until it is revoked)"}),
-		PARAMETERS({"id", PLACE_BODY, "s", true, "to revoke it by"}, {"token", PLACE_BODY, "s", true, "the token, shown this once"}),
+		PARAMETERS(CHANGED, {"id", PLACE_BODY, "s", true, "to revoke it by"}, {"token", PLACE_BODY, "s", true, "the token, shown this once"},
+			{"expires", PLACE_BODY, "s", true, "when it ends"}),
 		"token create", "Makes a token; it is shown in this answer and never again.", handle_create_token},
 	{"RevokeToken", "DELETE", "/tokens/{id}", DBUS_MANAGER, "RevokeToken", SCOPE_ADMIN, OPERATION_WRITE,
 		PARAMETERS({"id", PLACE_PATH, "s", true, "the token's id"}), PARAMETERS(CHANGED), "token revoke", "Makes a token worthless at once.",
@@ -176,6 +178,12 @@ void call_result(struct operation_call *call, const char *key, json_object *valu
 	json_object_object_add(call->result, key, value);
 }
 
+void call_answer_changed(struct operation_call *call, bool changed)
+{
+	call_result(call, "changed", json_object_new_boolean(changed));
+	call_finish(call, OUTCOME_OK);
+}
+
 const char *call_text(const struct operation_call *call, const char *name)
 {
 	json_object *value = json_object_object_get(call->arguments, name);
@@ -233,6 +241,18 @@ static const char *type_name(const char *signature)
 	return signature[0] == 'a' ? "an object of strings" : signature[0] == 's' ? "a string" : signature[0] == 'b' ? "true or false" : "a whole number, not negative";
 }
 
+/* Texts are shown to people, and written to logs: one line each. NULL: nothing is wrong with it. */
+static const char *text_fault(json_object *value)
+{
+	if (!json_object_is_type(value, json_type_string))
+		return NULL;
+	const char *text = json_object_get_string(value);
+	for (size_t i = 0; i < (size_t)json_object_get_string_len(value); i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+			return text[i] ? "holds a control character" : "holds a NUL character";
+	return NULL;
+}
+
 static const struct parameter *find_parameter(const struct operation *operation, const char *name)
 {
 	for (size_t i = 0; i < operation->parameter_count; i++)
@@ -259,6 +279,8 @@ static void check_parameters(struct operation_call *call)
 			problems_error(&call->problems, is_argument(parameter) ? pointer : "", NULL, "is missing: %s", parameter->summary);
 		else if (is_argument(parameter) && value && !right_type(value, parameter->signature))
 			problems_error(&call->problems, pointer, value, "must be %s", type_name(parameter->signature));
+		else if (is_argument(parameter) && text_fault(value))
+			problems_error(&call->problems, pointer, value, "%s", text_fault(value));
 	}
 	json_object_object_foreach (call->arguments, name, given) {
 		if (!find_parameter(operation, name))
@@ -284,11 +306,7 @@ void operation_start(struct manager *manager, struct operation_call *call)
 		call_fail(call, OUTCOME_BAD_REQUEST, "%s is a stream; ask for text/event-stream", operation->name);
 		return;
 	}
-	if (call->dry_run && !(operation->flags & OPERATION_DRY_RUN)) {
-		call_fail(call, OUTCOME_BAD_REQUEST, "%s has no dry run", operation->name);
-		return;
-	}
-	if (operation->flags & OPERATION_WRITE)
+	if (operation->flags & OPERATION_WRITE && !call->dry_run)
 		status_forget(manager);
 	operation->handle(manager, call);
 }

@@ -59,15 +59,14 @@ struct parameter {
 };
 
 enum operation_flag {
-	OPERATION_DRY_RUN = 1 << 0,  /* takes dryRun */
-	OPERATION_IF_MATCH = 1 << 1, /* needs If-Match ("*" will do): 428 where it is missing, 412 where it differs */
-	OPERATION_ETAG = 1 << 2,     /* answers with an ETag */
-	OPERATION_STREAM = 1 << 3,   /* WatchEvents: the front subscribes instead of calling */
-	OPERATION_MERGE = 1 << 4,    /* the document is a JSON Merge Patch (RFC 7396) */
-	OPERATION_WRITE = 1 << 5,    /* changes something */
-	OPERATION_SECRET = 1 << 6,   /* its arguments are wiped, and never quoted */
-	OPERATION_SELF_SERVICE = 1 << 7, /* the handler may let the scope control ask for itself */
-	OPERATION_LARGE = 1 << 8,	 /* its document may have up to OPERATION_LARGE_MAX bytes */
+	OPERATION_IF_MATCH = 1 << 0, /* needs If-Match ("*" will do): 428 where it is missing, 412 where it differs */
+	OPERATION_ETAG = 1 << 1,     /* answers with an ETag */
+	OPERATION_STREAM = 1 << 2,   /* WatchEvents: the front subscribes instead of calling */
+	OPERATION_MERGE = 1 << 3,    /* the document is a JSON Merge Patch (RFC 7396) */
+	OPERATION_WRITE = 1 << 4,    /* changes something, or with dryRun tells what it would; its first result is `changed` */
+	OPERATION_SECRET = 1 << 5,   /* its arguments are wiped, and never quoted */
+	OPERATION_SELF_SERVICE = 1 << 6, /* the handler may let the scope control ask for itself */
+	OPERATION_LARGE = 1 << 7,	 /* its document may have up to OPERATION_LARGE_MAX bytes */
 };
 
 /* Bytes of what an operation is given, through each front. */
@@ -135,7 +134,7 @@ struct operation_call {
 	char *text;		/* PLACE_RAW; owned */
 	size_t text_length;
 	char *if_match; /* as sent, NULL: none. D-Bus passes "*" where the caller gave none */
-	bool dry_run;
+	bool dry_run; /* the handler judges as it would, and changes nothing */
 	void (*done)(struct operation_call *call, void *userdata);
 	void *userdata;
 

@@ -28,29 +28,11 @@
 #define STATE_FILE "state.json"
 #define MARKER_FILE "released"
 
-static json_object *prefixes_to_json(const struct ip_prefix *prefixes, size_t count)
-{
-	char text[IP_TEXT_MAX];
-	json_object *array = json_object_new_array();
-	for (size_t i = 0; i < count; i++)
-		json_object_array_add(array, json_object_new_string(ip_prefix_format(text, &prefixes[i])));
-	return array;
-}
-
-static json_object *addresses_to_json(const struct ip_address *addresses, size_t count)
-{
-	char text[IP_TEXT_MAX];
-	json_object *array = json_object_new_array();
-	for (size_t i = 0; i < count; i++)
-		json_object_array_add(array, json_object_new_string(ip_address_format(text, &addresses[i])));
-	return array;
-}
-
 static json_object *network_to_json(const struct tunnel_network *network)
 {
 	json_object *object = json_object_new_object();
-	json_object_object_add(object, "addresses", prefixes_to_json(network->addresses, network->address_count));
-	json_object_object_add(object, "dns", addresses_to_json(network->dns, network->dns_count));
+	json_object_object_add(object, "addresses", json_prefixes(network->addresses, network->address_count));
+	json_object_object_add(object, "dns", json_addresses(network->dns, network->dns_count));
 	json_object_object_add(object, "mtu", json_object_new_int((int)network->mtu));
 	return object;
 }

@@ -192,10 +192,28 @@ static bool random_hex(char *ret, size_t count)
 	return good;
 }
 
+bool tokens_full(const struct tokens *tokens)
+{
+	return tokens->set.count == TOKENS_MAX;
+}
+
+static size_t find(const struct token_set *set, const char *id)
+{
+	size_t i = 0;
+	while (i < set->count && strcmp(set->items[i].id, id) != 0)
+		i++;
+	return i;
+}
+
+bool tokens_has(const struct tokens *tokens, const char *id)
+{
+	return find(&tokens->set, id) < tokens->set.count;
+}
+
 int tokens_create(struct tokens *tokens, const struct token_request *request, uint64_t now_usec, char id[static TOKEN_ID_MAX],
 	char text[static TOKEN_TEXT_MAX])
 {
-	if (tokens->set.count == TOKENS_MAX)
+	if (tokens_full(tokens))
 		return -EUSERS;
 	struct token_set set = tokens->set;
 	struct token *token = &set.items[set.count++];
@@ -211,18 +229,16 @@ int tokens_create(struct tokens *tokens, const struct token_request *request, ui
 int tokens_revoke(struct tokens *tokens, const char *id, char **ret_name)
 {
 	struct token_set set = tokens->set;
-	for (size_t i = 0; i < set.count; i++) {
-		if (strcmp(set.items[i].id, id) != 0)
-			continue;
-		_cleanup_free_ char *name = text_dup(set.items[i].name);
-		memmove(&set.items[i], &set.items[i + 1], (set.count - i - 1) * sizeof set.items[0]);
-		set.items[--set.count] = (struct token){};
-		int r = replace_set(tokens, &set);
-		if (r == 0)
-			*ret_name = STEAL(name);
-		return r;
-	}
-	return -ENOENT;
+	size_t i = find(&set, id);
+	if (i == set.count)
+		return -ENOENT;
+	_cleanup_free_ char *name = text_dup(set.items[i].name);
+	memmove(&set.items[i], &set.items[i + 1], (set.count - i - 1) * sizeof set.items[0]);
+	set.items[--set.count] = (struct token){};
+	int r = replace_set(tokens, &set);
+	if (r == 0)
+		*ret_name = STEAL(name);
+	return r;
 }
 
 json_object *tokens_list(const struct tokens *tokens)

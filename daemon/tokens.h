@@ -31,6 +31,9 @@ struct token_request {
 	uint64_t expires_usec; /* CLOCK_REALTIME; 0: never */
 };
 
+bool tokens_full(const struct tokens *tokens); /* TOKENS_MAX are kept */
+bool tokens_has(const struct tokens *tokens, const char *id);
+
 /*
  * Makes a token. TEXT is the token itself and the caller's to wipe. 0, -EUSERS where TOKENS_MAX are kept, or the error of the disk;
  * then there is no token.

@@ -279,7 +279,8 @@ static enum outcome read_arguments(struct bus_call *bus_call)
 			return OUTCOME_PAYLOAD_TOO_LARGE;
 		}
 		if (r < 0) {
-			problems_error(&call->problems, parameter->name, NULL, "has a value of a type that is not taken here");
+			problems_error(&call->problems, parameter->name, NULL, "%s",
+				r == -EEXIST ? "names a member twice in one dictionary" : "has a value of a type that is not taken here");
 			return OUTCOME_BAD_REQUEST;
 		}
 		outcome = take_argument(call, parameter, value);

@@ -251,6 +251,8 @@ static int read_dictionary(sd_bus_message *message, size_t *room, json_object **
 		const char *key;
 		TRY(sd_bus_message_read_basic(message, 's', &key));
 		TRY(take_room(room, ITEM_ROOM + strlen(key)));
+		if (json_object_object_get_ex(object, key, NULL))
+			return -EEXIST;
 		TRY(read_variant(message, room, &value));
 		json_object_object_add(object, key, value);
 		TRY(sd_bus_message_exit_container(message));
@@ -284,6 +286,8 @@ static int read_string_map(sd_bus_message *message, size_t *room, json_object **
 		const char *name, *value;
 		TRY(sd_bus_message_read(message, "{ss}", &name, &value));
 		TRY(take_room(room, ITEM_ROOM + strlen(name) + strlen(value)));
+		if (json_object_object_get_ex(object, name, NULL))
+			return -EEXIST;
 		json_object_object_add(object, name, json_object_new_string(value));
 	}
 	TRY(sd_bus_message_exit_container(message));

@@ -21,7 +21,8 @@ int value_append(sd_bus_message *message, const char *signature, json_object *va
 /*
  * Reads one value of SIGNATURE (basic types, v, arrays of them, a{ss}, a{sv}) and owns it to the caller. -EINVAL for
  * another signature (in a variant it is the sender who chose it), -ENXIO at the message's end, -EMSGSIZE where it has
- * no *room, which is in bytes of JSON and becomes less by what was read.
+ * no *room, which is in bytes of JSON and becomes less by what was read, -EEXIST where a dictionary has a key twice: which
+ * of the two is meant nobody can say.
  */
 int value_read(sd_bus_message *message, const char *signature, size_t *room, json_object **ret);
 

@@ -490,29 +490,6 @@ int kill_switch_parse(json_object *document, struct kill_switch **ret, struct pr
 
 /* ---- printing ---- */
 
-static json_object *network_to_json(const struct ip_prefix *network)
-{
-	char buffer[IP_TEXT_MAX];
-	return json_object_new_string(ip_prefix_format(buffer, network));
-}
-
-static json_object *networks_to_json(const struct ip_prefix *networks, size_t count)
-{
-	json_object *array = json_object_new_array();
-	for (size_t i = 0; i < count; i++)
-		json_object_array_add(array, network_to_json(&networks[i]));
-	return array;
-}
-
-static json_object *resolvers_to_json(const struct ip_address *resolvers, size_t count)
-{
-	json_object *array = json_object_new_array();
-	char buffer[IP_TEXT_MAX];
-	for (size_t i = 0; i < count; i++)
-		json_object_array_add(array, json_object_new_string(ip_address_format(buffer, &resolvers[i])));
-	return array;
-}
-
 static json_object *lan_to_json(const struct kill_switch *settings)
 {
 	if (settings->lan != LAN_CUSTOM)
@@ -520,7 +497,7 @@ static json_object *lan_to_json(const struct kill_switch *settings)
 	json_object *networks = json_object_new_array();
 	for (size_t i = 0; i < settings->lan_network_count; i++) {
 		json_object *network = json_object_new_object();
-		json_object_object_add(network, "network", network_to_json(&settings->lan_networks[i].network));
+		json_object_object_add(network, "network", json_prefix(&settings->lan_networks[i].network));
 		if (settings->lan_networks[i].interface[0])
 			json_object_object_add(
 			        network, "interface", json_object_new_string(settings->lan_networks[i].interface));
@@ -546,7 +523,7 @@ static json_object *bypass_to_json(const struct kill_switch *settings)
 	json_object_object_add(bypass, "processes", processes);
 	json_object_object_add(bypass, "domains", domains);
 	json_object_object_add(
-	        bypass, "addresses", networks_to_json(settings->bypass.addresses, settings->bypass.address_count));
+	        bypass, "addresses", json_prefixes(settings->bypass.addresses, settings->bypass.address_count));
 	json_object_object_add(bypass, "selfService", json_object_new_boolean(settings->bypass.self_service));
 	return bypass;
 }
@@ -555,9 +532,9 @@ static json_object *dns_to_json(const struct kill_switch *settings)
 {
 	json_object *dns = json_object_new_object();
 	json_object_object_add(
-	        dns, "bootstrap", resolvers_to_json(settings->dns.bootstrap, settings->dns.bootstrap_count));
-	json_object_object_add(dns, "bypass", resolvers_to_json(settings->dns.bypass, settings->dns.bypass_count));
-	json_object_object_add(dns, "lan", resolvers_to_json(settings->dns.lan, settings->dns.lan_count));
+	        dns, "bootstrap", json_addresses(settings->dns.bootstrap, settings->dns.bootstrap_count));
+	json_object_object_add(dns, "bypass", json_addresses(settings->dns.bypass, settings->dns.bypass_count));
+	json_object_object_add(dns, "lan", json_addresses(settings->dns.lan, settings->dns.lan_count));
 	return dns;
 }
 
@@ -571,7 +548,7 @@ static json_object *inbound_to_json(const struct kill_switch *settings)
 		        item, "protocol", json_object_new_string(service->protocol == IPPROTO_TCP ? "tcp" : "udp"));
 		json_object_object_add(item, "port", json_object_new_int(service->port));
 		if (service->from_count)
-			json_object_object_add(item, "from", networks_to_json(service->from, service->from_count));
+			json_object_object_add(item, "from", json_prefixes(service->from, service->from_count));
 		json_object_array_add(inbound, item);
 	}
 	return inbound;
@@ -601,7 +578,7 @@ json_object *kill_switch_to_json(const struct kill_switch *settings)
 	json_object_object_add(document, "dns", dns_to_json(settings));
 	json_object_object_add(document, "inbound", inbound_to_json(settings));
 	json_object_object_add(
-	        document, "management", networks_to_json(settings->management, settings->management_count));
+	        document, "management", json_prefixes(settings->management, settings->management_count));
 	json_object_object_add(document, "forwarding", forwarding);
 	json_object_object_add(document, "uplinks", uplinks);
 	json_object_object_add(document, "captivePortalCheck", json_object_new_boolean(settings->captive_portal_check));

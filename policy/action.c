@@ -129,11 +129,14 @@ static void read_until(json_object *value, const char *pointer, void *ret, struc
 {
 	struct policy_action *action = ret;
 	const char *string = json_object_get_string(value);
+	int r = duration_parse(string, &action->wait_usec);
 	if (policy_event_from_string(string, &action->wait_event) == 0) {
 		action->until_event = true;
 		if (!may_be_awaited(action->wait_event))
 			problems_error(problems, pointer, value, "cannot happen to a tunnel that has stopped");
-	} else if (duration_parse(string, &action->wait_usec) < 0) {
+	} else if (r == -ERANGE) {
+		problems_error(problems, pointer, value, "%s", duration_fault(r));
+	} else if (r < 0) {
 		problems_error(problems, pointer, value,
 			"is neither a duration nor one of networkChanged, networkLost, networkAvailable, resumed, "
 			"boot");

@@ -335,26 +335,6 @@ static json_object *health_json(const struct tunnel_config *config)
 	return health;
 }
 
-static json_object *routes_json(const struct tunnel_config *config)
-{
-	char text[IP_TEXT_MAX];
-	if (config->all)
-		return json_object_new_string("all");
-	json_object *routes = json_object_new_array();
-	for (size_t i = 0; i < config->route_count; i++)
-		json_object_array_add(routes, json_object_new_string(ip_prefix_format(text, &config->routes[i])));
-	return routes;
-}
-
-static json_object *dns_json(const struct tunnel_config *config)
-{
-	char text[IP_TEXT_MAX];
-	json_object *dns = json_object_new_array();
-	for (size_t i = 0; i < config->dns_count; i++)
-		json_object_array_add(dns, json_object_new_string(ip_address_format(text, &config->dns[i])));
-	return dns;
-}
-
 static json_object *member_or(json_object *object, const char *key, json_object *(*make)(void))
 {
 	json_object *value;
@@ -369,8 +349,8 @@ static json_object *complete(const struct tunnel_config *config, json_object *re
 	json_object_object_add(document, "driver", json_object_new_string(config->driver->name));
 	json_object_object_add(document, "settings", member_or(read, "settings", json_object_new_object));
 	json_object_object_add(document, "endpoints", member_or(read, "endpoints", json_object_new_array));
-	json_object_object_add(document, "routes", routes_json(config));
-	json_object_object_add(document, "dns", dns_json(config));
+	json_object_object_add(document, "routes", config->all ? json_object_new_string("all") : json_prefixes(config->routes, config->route_count));
+	json_object_object_add(document, "dns", json_addresses(config->dns, config->dns_count));
 	json_object_object_add(document, "autostart", json_object_new_boolean(config->autostart));
 	json_object_object_add(document, "connectTimeout", duration_json(config->connect_timeout_usec));
 	json_object_object_add(document, "health", health_json(config));

@@ -273,15 +273,20 @@ static void read_verify_name(struct import *import)
 		json_object_object_add(import->settings, "verifyX509Type", json_object_new_string(word(import, 2)));
 }
 
-/* static-challenge TEXT ECHO, 1 or 0 */
+/* static-challenge TEXT ECHO [FORMAT]: 1 or 0, and scrv1 where nothing is said, or concat */
 static void read_static_challenge(struct import *import)
 {
 	const struct openvpn_option *option = find_option("static-challenge");
 	const char *wrong = openvpn_option_wrong(option, word(import, 1));
-	if (wrong)
-		problems_error(import->problems, import->at, NULL, "static-challenge's text %s", wrong);
-	if (wrong)
+	const char *format = import->word_count > 3 ? word(import, 3) : "scrv1";
+	bool concat = strcmp(format, "concat") == 0;
+	if (wrong || (!concat && strcmp(format, "scrv1") != 0)) {
+		problems_error(import->problems, import->at, NULL, "static-challenge's %s %s", wrong ? "text" : "format",
+		        wrong ? wrong : "must be scrv1 or concat");
 		return;
+	}
+	if (concat)
+		json_object_object_add(import->settings, "staticChallengeConcat", json_object_new_boolean(true));
 	json_object_object_add(import->settings, "staticChallenge", json_object_new_string(word(import, 1)));
 	json_object_object_add(import->settings, "staticChallengeEcho", json_object_new_boolean(strcmp(word(import, 2), "1") == 0));
 }

@@ -172,6 +172,10 @@ static void make_password(const struct openvpn_auth *auth, struct text *text)
 		text_append(text, "%s", known(auth, "password"));
 		break;
 	case OPENVPN_CHALLENGE_STATIC:
+		if (openvpn_settings_flag(auth->settings, "staticChallengeConcat")) {
+			text_append(text, "%s%s", known(auth, "password"), response);
+			break;
+		}
 		text_append(text, "SCRV1:");
 		append_base64(text, known(auth, "password"));
 		text_append(text, ":");
@@ -186,11 +190,10 @@ static void make_password(const struct openvpn_auth *auth, struct text *text)
 /* One command; -E2BIG. */
 static int append_command(struct text *commands, const char *verb, const char *needed, const char *value)
 {
-	size_t before = commands->length;
 	text_append(commands, "%s \"%s\" ", verb, needed);
 	openvpn_quote(commands, value);
 	text_append(commands, "\n");
-	return commands->length - before > OPENVPN_COMMAND_MAX ? -E2BIG : 0;
+	return strlen(value) > OPENVPN_VALUE_MAX ? -E2BIG : 0;
 }
 
 static void wipe_text(struct text *text)

@@ -17,7 +17,7 @@
 #include "tunnel/protocol.h"
 #include "util/text.h"
 
-#define OPENVPN_COMMAND_MAX 1023 /* bytes of one line of a command; OpenVPN leaves out the rest (manage.c, command_line_new) */
+#define OPENVPN_VALUE_MAX   256  /* bytes of a command's value; to a longer one OpenVPN answers an error that quotes it, and goes on waiting (OPTION_PARM_SIZE) */
 #define OPENVPN_ID_MAX      512  /* of a challenge; a longer one leaves no room for its response */
 
 enum openvpn_challenge_kind { OPENVPN_CHALLENGE_NONE, OPENVPN_CHALLENGE_STATIC, OPENVPN_CHALLENGE_DYNAMIC };

@@ -18,7 +18,7 @@
 
 #define WORD_MAX   1024
 #define LINE_MAX_  256
-#define SECRET_MAX 512 /* a command of the management interface is one line of at most 1024 bytes */
+#define SECRET_MAX 256 /* OPENVPN_VALUE_MAX */
 #define LIST(...)  (const char *const[]){__VA_ARGS__, NULL}
 
 const struct openvpn_option openvpn_options[] = {
@@ -63,6 +63,7 @@ const struct openvpn_option openvpn_options[] = {
         {"authUserPass", "auth-user-pass", OPENVPN_FLAG},
         {"staticChallenge", "static-challenge", OPENVPN_NAME, .beside = "staticChallengeEcho", .otherwise = "0"},
         {"staticChallengeEcho", NULL, OPENVPN_FLAG},
+        {"staticChallengeConcat", NULL, OPENVPN_FLAG},
         {"username", NULL, OPENVPN_SECRET},
         {"password", NULL, OPENVPN_SECRET},
         {"keyPassword", NULL, OPENVPN_SECRET},
@@ -81,6 +82,11 @@ static const char *text_of(json_object *value)
 const char *openvpn_settings_text(json_object *settings, const char *key)
 {
 	return text_of(json_object_object_get(settings, key));
+}
+
+bool openvpn_settings_flag(json_object *settings, const char *key)
+{
+	return json_object_get_boolean(member(settings, key));
 }
 
 /* Printable ASCII and line ends; no line of it ends the block. */

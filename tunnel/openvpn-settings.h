@@ -60,3 +60,4 @@ struct openvpn_run {
 int openvpn_settings_write(json_object *settings, const struct openvpn_run *run, int fd);
 /* The text of SETTINGS' member KEY; NULL: there is none. */
 const char *openvpn_settings_text(json_object *settings, const char *key);
+bool openvpn_settings_flag(json_object *settings, const char *key);

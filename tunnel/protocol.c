@@ -248,15 +248,6 @@ static bool read_literals(json_object *value, size_t max, struct ip_address *add
 	return true;
 }
 
-static json_object *write_literals(const struct ip_address *addresses, size_t count)
-{
-	char text[IP_TEXT_MAX];
-	json_object *array = json_object_new_array();
-	for (size_t i = 0; i < count; i++)
-		json_object_array_add(array, json_object_new_string(ip_address_format(text, &addresses[i])));
-	return array;
-}
-
 static bool read_resolvers(json_object *value, void *place)
 {
 	struct worker_resolvers *resolvers = place;
@@ -266,7 +257,7 @@ static bool read_resolvers(json_object *value, void *place)
 static json_object *write_resolvers(const void *place)
 {
 	const struct worker_resolvers *resolvers = place;
-	return write_literals(resolvers->servers, resolvers->count);
+	return json_addresses(resolvers->servers, resolvers->count);
 }
 
 #define NETWORK_MEMBERS 4
@@ -293,14 +284,9 @@ static bool read_network(json_object *value, void *place)
 static json_object *write_network(const void *place)
 {
 	const struct tunnel_network *network = place;
-	char text[IP_TEXT_MAX];
 	json_object *object = json_object_new_object();
-	json_object *addresses = json_object_new_array();
-	for (size_t i = 0; i < network->address_count; i++)
-		json_object_array_add(
-		        addresses, json_object_new_string(ip_prefix_format(text, &network->addresses[i])));
-	json_object_object_add(object, "addresses", addresses);
-	json_object_object_add(object, "dns", write_literals(network->dns, network->dns_count));
+	json_object_object_add(object, "addresses", json_prefixes(network->addresses, network->address_count));
+	json_object_object_add(object, "dns", json_addresses(network->dns, network->dns_count));
 	json_object_object_add(object, "mtu", json_object_new_uint64(network->mtu));
 	json_object_object_add(object, "endpoint", write_endpoint(&network->endpoint));
 	return object;

@@ -30,17 +30,21 @@ int duration_parse(const char *text, uint64_t *ret_usec)
 		return -EINVAL;
 	for (; isdigit((unsigned char)*text); text++) {
 		number = number * 10 + (uint64_t)(*text - '0');
-		if (number > DURATION_MAX_USEC)
-			return -EINVAL;
+		number = MIN_OF(number, DURATION_MAX_USEC + 1); /* too long in whatever unit, and no overflow */
 	}
 	for (size_t i = 0; i < ELEMENTSOF(units); i++)
 		if (strcmp(text, units[i].suffix) == 0) {
 			if (number > DURATION_MAX_USEC / units[i].usec)
-				return -EINVAL;
+				return -ERANGE;
 			*ret_usec = number * units[i].usec;
 			return 0;
 		}
 	return -EINVAL;
+}
+
+const char *duration_fault(int error)
+{
+	return error == -ERANGE ? "is too long; durations are at most 3650d" : "is no duration; write 250ms, 1s, 5m, 2h or 1d";
 }
 
 const char *duration_format(char buffer[DURATION_TEXT_MAX], uint64_t usec)

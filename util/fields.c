@@ -12,8 +12,6 @@
 #include "util/json-text.h"
 #include "util/text.h"
 
-#define JSON_DEPTH_MAX 32
-
 void json_wipe(json_object *object)
 {
 	if (json_object_is_type(object, json_type_string)) {
@@ -29,6 +27,29 @@ void json_wipe(json_object *object)
 			json_wipe(value);
 		}
 	}
+}
+
+json_object *json_prefix(const struct ip_prefix *prefix)
+{
+	char text[IP_TEXT_MAX];
+	return json_object_new_string(ip_prefix_format(text, prefix));
+}
+
+json_object *json_prefixes(const struct ip_prefix *prefixes, size_t count)
+{
+	json_object *array = json_object_new_array();
+	for (size_t i = 0; i < count; i++)
+		json_object_array_add(array, json_prefix(&prefixes[i]));
+	return array;
+}
+
+json_object *json_addresses(const struct ip_address *addresses, size_t count)
+{
+	char text[IP_TEXT_MAX];
+	json_object *array = json_object_new_array();
+	for (size_t i = 0; i < count; i++)
+		json_object_array_add(array, json_object_new_string(ip_address_format(text, &addresses[i])));
+	return array;
 }
 
 const char *json_type_article(json_object *value)
@@ -136,8 +157,9 @@ void field_text(json_object *value, const char *pointer, void *ret_owned_char_po
 void field_duration(json_object *value, const char *pointer, void *ret_uint64_usec, struct problems *problems, void *context)
 {
 	uint64_t usec;
-	if (duration_parse(json_object_get_string(value), &usec) < 0)
-		problems_error(problems, pointer, value, "is no duration; write 250ms, 1s, 5m, 2h or 1d");
+	int r = duration_parse(json_object_get_string(value), &usec);
+	if (r < 0)
+		problems_error(problems, pointer, value, "%s", duration_fault(r));
 	else
 		*(uint64_t *)ret_uint64_usec = usec;
 }

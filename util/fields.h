@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "util/address.h"
 #include "util/problem.h"
 
 /*
@@ -46,8 +47,15 @@ void field_bool(json_object *value, const char *pointer, void *ret_bool, struct 
 void field_text(json_object *value, const char *pointer, void *ret_owned_char_pointer, struct problems *problems, void *context);
 void field_duration(json_object *value, const char *pointer, void *ret_uint64_usec, struct problems *problems, void *context);
 
+/* As documents write them: "192.0.2.0/24", and arrays of such. */
+json_object *json_prefix(const struct ip_prefix *prefix);
+json_object *json_prefixes(const struct ip_prefix *prefixes, size_t count);
+json_object *json_addresses(const struct ip_address *addresses, size_t count);
+
 /* "string", "an array" …: what VALUE is, for a sentence. */
 const char *json_type_article(json_object *value);
+
+#define JSON_DEPTH_MAX 32 /* levels of objects and arrays */
 
 /*
  * Parses TEXT strictly as one JSON document (RFC 8259; nothing after it, no duplicate members, at most 32 levels, valid UTF-8). Returns 0,

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "util/fields.h"
+#include "util/problem.h"
 #include "util/text.h"
 
 /* The four digits behind "\u"; json-c has seen that they are there. */

@@ -8,7 +8,8 @@ import subprocess
 from lab import topology
 from lab.daemon import ASK
 from lab.on_bus import NAME, ROOT, OnBus
-from lab.openvpn import CHALLENGE, CHALLENGED, PASSWORD, RESPONSE
+from lab.fronts import Curl, Gdbus, Holdfastctl
+from lab.openvpn import CHALLENGE, CHALLENGED, ODD, PASSWORD, RESPONSE
 from lab.process import PATIENCE
 from test_openvpn import nothing_leaves
 
@@ -59,6 +60,8 @@ def test_asked_by_the_server(lab):
         assert topology.SERVER4 not in daemon.table(), daemon.table()
         refused = daemon.api.call("POST", "/tunnels/home/credentials", {"credentials": {"password": "x"}})
         assert refused.status == 400, refused
+        dry = daemon.api.post("/tunnels/home/credentials?dryRun=true", {"credentials": {"response": RESPONSE}})
+        assert dry == {"changed": True} and daemon.api.tunnel()["challenge"] == QUESTION, dry
         daemon.api.post("/tunnels/home/credentials", {"credentials": {"response": RESPONSE}})
         watch.wait_state("connected")
         lab.ping(topology.INTERNET4)
@@ -150,6 +153,79 @@ def test_static(lab):
     nowhere(lab, daemon, RESPONSE, PASSWORD)
 
 
+def test_static_concat(lab):
+    """a static challenge's response goes right behind the password where the document says so"""
+    daemon, watch = challenged(lab, STATIC | {"staticChallengeConcat": True}, static="concat")
+    with nothing_leaves(lab):
+        assert start(daemon, watch)["names"] == ["response"]
+        daemon.api.post("/tunnels/home/credentials", {"credentials": {"response": RESPONSE}})
+        watch.wait_state("connected")
+    nowhere(lab, daemon, RESPONSE)
+
+
+def test_odd_passwords(lab):
+    """passwords with quotes, backslashes and blanks, and one as long as OpenVPN takes it, reach the server as they are"""
+    lab.leaks.prove()
+    server, daemon = lab.openvpn_server(users=True), lab.daemon()
+    daemon.policy(ASK)
+    for number, (user, password) in enumerate(ODD.items()):
+        settings = server.settings(username=user)
+        del settings["password"]
+        daemon.add_tunnel(server.document(tunnel=f"odd{number}", settings=settings))
+        watch = daemon.api.watch()
+        daemon.api.start(f"odd{number}", wait=None)
+        assert watch.wait(kind="needCredentials")["names"] == ["password"]
+        daemon.api.post(f"/tunnels/odd{number}/credentials", {"credentials": {"password": password}})
+        watch.wait_state("connected", f"odd{number}")
+        nowhere(lab, daemon, password, json.dumps(password)[1:-1])
+        daemon.api.stop(f"odd{number}")
+
+
+def test_answers_that_are_none(lab):
+    """what was not asked for, is no line, comes twice or too late is refused on every front by what it is; the question stands until it is answered"""
+    on_bus, watch = challenged(lab, {"username": CHALLENGED}, bus=True)
+    daemon = on_bus.daemon
+    rest, bus, command = Curl(lab, daemon), Gdbus(lab, on_bus), Holdfastctl(daemon)
+
+    def refused(code, status, answer, words=""):
+        told = rest.ask("POST", "/v1/tunnels/home/credentials", {"credentials": answer})
+        assert (told.ended, told.answer.body["code"]) == (status, code) and words in json.dumps(told.answer.body), told
+        assert RESPONSE not in told.text, told
+        if "\0" in "".join(answer.values()):
+            return  # of which neither D-Bus nor a terminal can make a text
+        told = bus.ask("Tunnel.ProvideCredentials", "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in answer.items()) + "}"
+                       if answer else "@a{ss} {}", tunnel="home")
+        assert told.ended == f"{NAME}.Error.{code[0].upper()}{code[1:]}" and words in told.text and RESPONSE not in told.text, told
+
+    refused("wrongState", 409, {"response": RESPONSE})  # too early
+    start(daemon, watch)
+    for answer, words in (
+        ({}, "is missing"),
+        ({"response": RESPONSE, "password": PASSWORD}, "was not asked for"),
+        ({"Response": RESPONSE}, "was not asked for"),
+        ({"response": ""}, "must be one line"),
+        ({"response": f"{RESPONSE}\nsignal SIGTERM"}, "must be one line"),
+        ({"response": f"{RESPONSE}\0"}, "holds a NUL character"),
+        ({"response": "9" * 4097}, "must be one line"),
+        ({f"name{number}": "x" for number in range(1000)}, "was not asked for"),
+    ):
+        refused("badRequest", 400, answer, words)
+    told = rest.ask("POST", "/v1/tunnels/home/credentials", '{"credentials":{"response":"a","response":"b"}}')
+    assert told.ended == 400 and told.answer.body["errors"][0]["pointer"] == "/credentials/response", told
+    assert command.ask("credentials", "home", input="\n").ended == 1
+    assert daemon.api.tunnel()["challenge"] == QUESTION
+    assert command.ask("credentials", "home", input="31415\n").ended == 0  # the wrong one, which is an answer
+    decision = watch.wait(kind="decisionPending")["decision"]
+    refused("wrongState", 409, {"response": RESPONSE})  # too late: it is decided what follows
+    assert command.ask("credentials", "home", input=f"{RESPONSE}\n").ended == 7
+    daemon.api.post(f"/decisions/{decision}/answer", {"restart": True})
+    watch.wait(kind="needCredentials")
+    assert bus.ask("Tunnel.ProvideCredentials", f'{{"response": "{RESPONSE}"}}', tunnel="home").ended is None
+    watch.wait_state("connected")
+    refused("wrongState", 409, {"response": RESPONSE})  # twice
+    nowhere(lab, daemon, RESPONSE)
+
+
 def test_password_of_the_service(lab):
     """a credential of the service is used for what it is; the person is asked for the response alone"""
     folder = "/run/lab/credentials"
@@ -209,6 +285,6 @@ def test_too_long(lab):
     """a response that OpenVPN would cut off is refused before it is sent"""
     daemon, watch = challenged(lab, {"username": CHALLENGED})
     start(daemon, watch)
-    daemon.api.post("/tunnels/home/credentials", {"credentials": {"response": "9" * 1100}})
+    daemon.api.post("/tunnels/home/credentials", {"credentials": {"response": "9" * (257 - len("CRV1::id-17::"))}})
     stop = watch.wait(kind="willStop")
     assert stop["error"] == "authenticationFailed" and "longer than openvpn takes" in stop["detail"], stop

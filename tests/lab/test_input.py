@@ -66,6 +66,31 @@ def fails(done, *words):
     assert "holdfastctl" in done.stderr or ":" in done.stderr, done
 
 
+def test_texts_of_one_line(lab):
+    """a text with a NUL or another control character is refused by what it is, at its place, over REST and D-Bus; a time of ten years is too long"""
+    on_bus = OnBus(lab)
+    daemon = on_bus.daemon
+    for method, path, body, pointer, words in (
+        ("POST", "/kill-switch/release", {"reason": "a\0b"}, "/reason", "holds a NUL character"),
+        ("POST", "/kill-switch/release", {"reason": "a\x1b[2Jb"}, "/reason", "holds a control character"),
+        ("PUT", "/kill-switch/mode", {"mode": "auto\n"}, "/mode", "holds a control character"),
+        ("POST", "/tokens", {"name": "a\nb", "scope": "read"}, "/name", "holds a control character"),
+        ("POST", "/tokens", {"name": "ci", "scope": "read", "lifetime": "4000d"}, "/lifetime", "is too long; durations are at most 3650d"),
+        ("POST", "/tokens", {"name": "ci", "scope": "read", "lifetime": "soon"}, "/lifetime", "is no duration; write 250ms, 1s, 5m, 2h or 1d"),
+        ("GET", "/events?kind=a%0Ab", None, "/kind", "holds a control character"),
+    ):
+        problem = refused(daemon, 400, "badRequest", method, path, body, pointer)
+        assert words in [error["detail"] for error in problem["errors"]], problem
+    refused(daemon, 400, "invalidDocument", "POST", "/bypass", {"program": "a\x1bb"}, "/program")
+    twice = b'{"address":"192.0.2.1","address":"192.0.2.2"}'
+    refused(daemon, 400, "invalidDocument", "POST", "/bypass", twice, "/address")
+    for member, signature, *arguments in (("Release", "ss", "a\x1b[2Jb", ""), ("AddBypass", "a{sv}", "1", "program", "s", "a\x1bb")):
+        done = busctl(lab, on_bus.bus, "/org/holdfast/Holdfast1", "KillSwitch", member, signature, *arguments)
+        assert done.returncode != 0 and "control character" in done.stderr, done
+    done = busctl(lab, on_bus.bus, "/org/holdfast/Holdfast1", "KillSwitch", "AddBypass", "a{sv}", "2", "address", "s", "192.0.2.1", "address", "s", "192.0.2.2")
+    assert done.returncode != 0 and "twice" in done.stderr and not daemon.api.get("/bypass")["bypass"], done
+
+
 def test_unknown_tunnel(lab):
     """an unknown tunnel: 404 tunnelNotFound over REST, the name in holdfastctl's words, TunnelNotFound over D-Bus"""
     bus = lab.bus()

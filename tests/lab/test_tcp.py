@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """HTTP over TCP: loopback with tokens, elsewhere with TLS; real clients, none of ours."""
 
+import datetime
 import json
 import os
 import select
@@ -123,6 +124,85 @@ def test_tls_for_the_network(lab):
     assert reached.over_tls("/v1/status", *at_name, *ours, "-H", "Origin: https://evil.example", **from_lan)[0] == 403
 
 
+class Clients:
+    """A certificate authority of openssl's, and certificates of clients that it made. Everything in FOLDER."""
+
+    CONFIGURATION = """
+[ca]
+default_ca = this
+[this]
+database = {folder}/index
+new_certs_dir = {folder}
+certificate = {folder}/ca.pem
+private_key = {folder}/ca.key
+rand_serial = yes
+default_md = sha256
+policy = any
+copy_extensions = copy
+[any]
+commonName = supplied
+"""
+
+    def __init__(self, lab, folder):
+        self.lab, self.folder = lab, folder
+        os.makedirs(folder)
+        open(f"{folder}/index", "w").close()
+        with open(f"{folder}/ca.conf", "w", encoding="utf-8") as file:
+            file.write(self.CONFIGURATION.format(folder=folder))
+        self._openssl("req", "-x509", "-subj", "/CN=authority", *self._key("ca"), "-out", f"{folder}/ca.pem", "-days", "1",
+                      "-addext", "basicConstraints=critical,CA:TRUE")
+
+    def _openssl(self, *arguments):
+        self.lab.run(["openssl", *arguments])
+
+    def _key(self, name):
+        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{self.folder}/{name}.key"]
+
+    def issue(self, name, san=None, purpose="clientAuth", days=(-1, 1)):
+        """curl's options for a certificate of CN=NAME that is valid from DAYS[0] to DAYS[1] from now."""
+        begin, end = (f"{datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=day):%Y%m%d%H%M%SZ}" for day in days)
+        path = f"{self.folder}/{name}"
+        extensions = [f"extendedKeyUsage={purpose}"] + ([f"subjectAltName={san}"] if san else [])
+        self._openssl("req", "-new", "-subj", f"/CN={name}", *self._key(name), "-out", f"{path}.csr",
+                      *[word for extension in extensions for word in ("-addext", extension)])
+        self._openssl("ca", "-batch", "-config", f"{self.folder}/ca.conf", "-in", f"{path}.csr", "-out", f"{path}.pem", "-startdate", begin, "-enddate", end)
+        return ["--cert", f"{path}.pem", "--key", f"{path}.key"]
+
+
+NAMES = ("DNS:fleet.example", "email:ops@example.org", "URI:spiffe://example.org/fleet")
+
+
+def test_certificates_of_clients(lab):
+    """a client's certificate opens what its subject or an alternative name has a row for; one of another CA, of another time or purpose, or
+    whose row was taken away opens nothing"""
+    reached = Reached(lab, PLAIN)
+    reached.init()
+    clients, others = Clients(lab, f"{reached.tls}/clients"), Clients(lab, f"{reached.tls}/others")
+    rows = [{"san": name, "scope": "read"} for name in NAMES] + [{"subject": "CN=fleet", "scope": "read"}]
+    api = {"listen": [{"address": f"127.0.0.1:{PORT}", "tls": True}], "tls": reached.files(clientCa=f"{clients.folder}/ca.pem"), "clients": rows}
+    reached.write(api)
+    daemon = reached.daemon.start()
+    good = [clients.issue("fleet")] + [clients.issue(f"by{number}", f"DNS:first.example,{name}") for number, name in enumerate(NAMES)]
+    for certificate in good:
+        assert reached.over_tls("/v1/status", *certificate)[0] == 200, certificate
+    for certificate in (
+        clients.issue("stranger"),
+        clients.issue("wrong-name", "DNS:other.example,email:fleet.example,URI:DNS:fleet.example"),
+        clients.issue("below", "DNS:a.fleet.example"),
+        clients.issue("any", "DNS:*.example"),
+        clients.issue("expired", NAMES[0], days=(-2, -1)),
+        clients.issue("early", NAMES[0], days=(1, 2)),
+        clients.issue("server", NAMES[0], purpose="serverAuth"),
+        others.issue("fleet", NAMES[0]),
+    ):
+        assert reached.over_tls("/v1/status", *certificate)[0] == 401, certificate
+    reached.write(api | {"clients": rows[1:]})
+    daemon.process.send(signal.SIGHUP)
+    daemon.process.wait_log("reloading the documents")
+    daemon.api.status()
+    assert [reached.over_tls("/v1/status", *certificate)[0] for certificate in good] == [200, 401, 200, 200]
+
+
 def read_to_end(connection):
     """What comes until the other side ends CONNECTION."""
     came = b""
@@ -168,19 +248,38 @@ def test_slow_tls(lab):
     assert reached.over_tls("/healthz")[0] == 200
 
 
+def renegotiate(reached, port):
+    """What a client tells that asks the server at PORT to negotiate anew, and then leaves if it still can."""
+    client = subprocess.Popen(["openssl", "s_client", "-tls1_2", "-CAfile", f"{reached.tls}/ca.pem", "-connect", f"127.0.0.1:{port}"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=reached.lab.net.client.join)
+    client.stdin.write("R\n")  # s_client(1): renegotiate
+    client.stdin.flush()
+    told = ""
+    while not told.endswith(("closed\n", "verify return:1\n")) or "RENEGOTIATING" not in told:
+        line = client.stdout.readline()
+        assert line, told
+        told += line
+    client.kill()
+    client.communicate()
+    return told
+
+
 def test_renegotiation(lab):
     """a client that asks to negotiate anew, which would cost the daemon a key exchange for a few bytes, loses its connection at once"""
     reached = Reached(lab, PLAIN)
     reached.init()
     reached.write({"listen": [{"address": f"127.0.0.1:{PORT}", "tls": True}], "tls": reached.files()})
     reached.daemon.start()
-    client = subprocess.Popen(["openssl", "s_client", "-tls1_2", "-CAfile", f"{reached.tls}/ca.pem", "-connect", f"127.0.0.1:{PORT}"],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=lab.net.client.join)
-    client.stdin.write("R\n")  # s_client(1): renegotiate
-    client.stdin.flush()
-    told = client.stdout.read()
-    client.stdin.close()
-    client.wait()
+    willing = subprocess.Popen(["openssl", "s_server", "-tls1_2", "-client_renegotiation", "-accept", f"127.0.0.1:{PORT + 1}",
+                                "-cert", f"{reached.tls}/server.pem", "-key", f"{reached.tls}/server.key"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=lab.net.client.join)
+    while "ACCEPT" not in (line := willing.stdout.readline()):
+        assert line, "s_server ended"
+    told = renegotiate(reached, PORT + 1)  # the control: this is how a client is served that may
+    willing.kill()
+    willing.communicate()
+    assert "closed" not in told.partition("RENEGOTIATING")[2], told
+    told = renegotiate(reached, PORT)
     assert "Protocol  : TLSv1.2" in told and told.endswith("RENEGOTIATING\nclosed\n"), told
     assert reached.over_tls("/healthz")[0] == 200
 

@@ -112,6 +112,10 @@ equal "an imported file is sent as it is" "$(sent)" "POST /v1/tunnels/import?id=
 input="$folder/home.json" check import-stdin "a file may come from standard input" import - x9
 check import-bad "what is wrong with a file is told with its name and lines" import "$folder/My-Office vpn 2.conf" bad
 input="$folder/home.json" check import-alone "one sentence is not told twice, and standard input has a name" import - alone
+check dry-run "a dry run says what would be, and nothing else" up home --dry-run
+check dry-run-same "a dry run of what is so already says that" mode always --dry-run
+input="$folder/home.json" check dry-run-warnings "a dry run tells the warnings, and adds to what the request asks for anyway" import - x9 --dry-run
+check dry-run-exec "a dry run starts no program" exec --dry-run -- /bin/echo started
 check import-missing "a file that is not there is named" import "$folder/missing.conf"
 
 # --- kill switch ---

@@ -99,6 +99,10 @@ ANSWERS = {
     "POST /v1/tunnels/home/restart?wait=30s": (200, {"changed": True, "state": "connected"}),
     "PUT /v1/kill-switch/mode {\"mode\":\"always\"}": (200, {"changed": True}),
     "PUT /v1/kill-switch/mode {\"mode\":\"off\"}": FORBIDDEN,
+    "PUT /v1/kill-switch/mode?dryRun=true {\"mode\":\"always\"}": (200, {"changed": False}),
+    "POST /v1/tunnels/home/start?dryRun=true": (200, {"changed": True, "state": "connecting"}),
+    "POST /v1/tunnels/import?id=x9&dryRun=true": (200, {"id": "x9", "changed": True, "warnings": [{"pointer": "/interface/PostUp", "detail": "is not run"}]}),
+    "POST /v1/bypass?dryRun=true": (200, {"id": None, "changed": True}),
     "POST /v1/kill-switch/release": (200, {"changed": True, "until": "2026-11-22T15:25:00.000Z"}),
     "POST /v1/tunnels/import?id=my_office_vp": (201, {"id": "my_office_vp", "changed": True, "warnings": [{"pointer": "/interface/PostUp", "detail": "is not run"}]}),
     "POST /v1/tunnels/import?id=bad": (400, problem(400, "The document has errors", "the file has 2 errors; nothing was changed")[1] | {

@@ -341,7 +341,7 @@ static void members_of_the_body_are_checked(void)
 		{"/v1/kill-switch/release", "{\"for\":\"5m\"}", "/reason", "reason is missing"},
 		{"/v1/kill-switch/release", "{\"reason\":\"x\",\"until\":1}", "/until",
 			"unknown member; known here: reason, for"},
-		{"/v1/kill-switch/release", "{\"reason\":\"a\\u0000b\"}", "/reason", "must be a string, is a string"},
+		{"/v1/kill-switch/release", "{\"reason\":\"a\",\"reason\":\"b\"}", "/reason", "stands twice in one object"},
 		{"/v1/decisions/7/answer", "{\"restart\":\"yes\"}", "/restart", "must be true or false, is a string"},
 		{"/v1/decisions/seven/answer", "{\"restart\":true}", "",
 			"the path's id must be a whole number, not negative"},
@@ -382,6 +382,9 @@ static void queries_are_strict(void)
 	_cleanup_response_ struct response dry =
 		ask("PUT", "/v1/kill-switch/mode?dryRun=yes", JSON, "{\"mode\":\"auto\"}");
 	CHECK_MEMBER(dry, "errors.0.detail", "the query's dryRun must be true or false");
+	_cleanup_response_ struct response twice =
+		ask("PUT", "/v1/kill-switch/mode?dryRun=true&dryRun=false", JSON, "{\"mode\":\"auto\"}");
+	CHECK_MEMBER(twice, "errors.0.detail", "the query gives dryRun twice");
 	_cleanup_response_ struct response good = ask("GET", "/v1/decisions?tunnel=a%26b+c&limit=5", "", NULL);
 	CHECK_MEMBER(good, "arguments", "{\"tunnel\":\"a&b c\",\"limit\":5}");
 }

@@ -57,6 +57,19 @@ static void every_command_stands_for_an_operation(void)
 	}
 }
 
+static void every_command_that_writes_has_a_dry_run(void)
+{
+	size_t count;
+	const struct command *commands = commands_all(&count);
+	for (size_t i = 0; i < count; i++) {
+		const struct operation *operation = commands[i].operation ? operation_find(commands[i].operation) : NULL;
+		bool writes = operation && operation->flags & OPERATION_WRITE, takes = commands[i].options & TAKES(DRY_RUN);
+		CU_ASSERT_EQUAL(takes, writes);
+		if (takes != writes)
+			printf("# --dry-run of %s\n", commands[i].words);
+	}
+}
+
 /* What only one front can say is listed here, with the reason; anything else is a hole in a surface. */
 static void every_operation_is_on_every_surface(void)
 {
@@ -85,6 +98,7 @@ int main(int argc, char **argv)
 	static const struct test tests[] = {
 		{"every operation has its command", every_operation_has_its_command},
 		{"every command stands for an operation", every_command_stands_for_an_operation},
+		{"every command that writes has a dry run, and no other", every_command_that_writes_has_a_dry_run},
 		{"every operation is on every surface", every_operation_is_on_every_surface},
 	};
 	return suite_run("commands", tests, ELEMENTSOF(tests), argc, argv);

@@ -392,6 +392,10 @@ static void what_is_no_document_is_typed(void)
 			    "a{sv}", 1, "yes", "b", true, "fraction", "d", 0.5, "half", "n", -3), "ok");
 	ASSERT_TEXT(fake_last_call(world.manager), "AddBypass by admin: {} | {\"wide\":-9223372036854775808,\"narrow\":7,\"list\":[\"a\",\"b\"],"
 		"\"inner\":{\"yes\":true},\"fraction\":0.5,\"half\":-3} | - | *");
+	ASSERT_HOLDS(call(world.root, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 2, "for", "s", "1h", "for", "s", "2h"),
+		NAME ".Error.BadRequest: The request cannot be understood\ngrant: names a member twice in one dictionary");
+	ASSERT_HOLDS(call(world.root, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "inner", "a{sv}", 2, "a", "b", true, "a", "b", true),
+		"grant: names a member twice");
 	ASSERT_HOLDS(call(world.root, ROOT, NAME ".KillSwitch", "AddBypass", "a{sv}", 1, "handle", "h", 0), NAME ".Error.BadRequest: The request cannot be understood\ngrant: has a value");
 	ASSERT_HOLDS(call(world.root, ROOT, NAME ".KillSwitch", "AddBypass", "s", "{}"), "org.freedesktop.DBus.Error.InvalidArgs");
 	world_end();

@@ -15,6 +15,7 @@
 /* One operation of the document, as its indentation says it. */
 struct described {
 	char path[128], method[8], name[64], stream[64];
+	bool dry_run;
 };
 
 static struct described described[128];
@@ -34,6 +35,8 @@ static void read_line(const char *line, struct described *now)
 		memcpy(entry->name, name, sizeof name);
 	} else if (sscanf(line, "      x-holdfast-stream: %63s", name) == 1) {
 		memcpy(described[described_count - 1].stream, name, sizeof name);
+	} else if (strcmp(line, "        - $ref: '#/components/parameters/DryRun'") == 0) {
+		described[described_count - 1].dry_run = true;
 	}
 }
 
@@ -91,6 +94,32 @@ static void every_description_has_its_operation(void)
 	}
 }
 
+static void every_write_has_a_dry_run(void)
+{
+	read_description();
+	for (size_t i = 0; i < described_count; i++) {
+		const struct operation *operation = operation_find(described[i].name);
+		bool fits = described[i].dry_run == (operation && operation->flags & OPERATION_WRITE);
+		CU_ASSERT_TRUE(fits);
+		if (!fits)
+			printf("# dryRun of %s\n", described[i].name);
+	}
+}
+
+static void every_write_tells_whether_it_changed(void)
+{
+	size_t count;
+	const struct operation *operations = operations_all(&count);
+	for (size_t i = 0; i < count; i++) {
+		const struct operation *operation = &operations[i];
+		bool told = operation->result_count > 0 && strcmp(operation->results[0].name, "changed") == 0;
+		CU_ASSERT_EQUAL(told, (operation->flags & OPERATION_WRITE) != 0);
+		CU_ASSERT_EQUAL(strcmp(operation->method, "GET") != 0 && operation->scope > SCOPE_READ, (operation->flags & OPERATION_WRITE) != 0);
+		if (told != ((operation->flags & OPERATION_WRITE) != 0))
+			printf("# the results of %s\n", operation->name);
+	}
+}
+
 static void every_code_is_described(void)
 {
 	_cleanup_free_ char *path = text_format("%s/openapi.yaml", suite_source()), *text = NULL;
@@ -110,6 +139,8 @@ int main(int argc, char **argv)
 	static const struct test tests[] = {
 		{"every operation is described, at its path and method", every_operation_is_described},
 		{"every description has its operation", every_description_has_its_operation},
+		{"every write has a dry run, and nothing else", every_write_has_a_dry_run},
+		{"every write tells whether it changed anything, over D-Bus first of all", every_write_tells_whether_it_changed},
 		{"every code of a problem is described", every_code_is_described},
 	};
 	return suite_run("openapi", tests, ELEMENTSOF(tests), argc, argv);

@@ -226,7 +226,7 @@ static void expect_answer(const char *given, const char *name, const char *form,
 static void what_is_asked_for_is_answered(void)
 {
 	_cleanup_text_ struct text much = TEXT_NULL;
-	text_append(&much, "{\"password\": \"%01100d\"}", 1);
+	text_append(&much, "{\"password\": \"%0257d\"}", 1);
 	expect_answer("{\"password\": \"a\\\"b\"}", "Auth", "username/password", NULL, "password",
 	        "username \"Auth\" \"joe\"\npassword \"Auth\" \"a\\\"b\"\n");
 	expect_answer("{\"keyPassword\": \"k\"}", "Private Key", "password", NULL, "keyPassword", "password \"Private Key\" \"k\"\n");
@@ -237,6 +237,20 @@ static void what_is_asked_for_is_answered(void)
 	expect_answer("{}", "Auth", "username/password", "CRV1:E:id:Y3Ix:wait", "",
 	        "username \"Auth\" \"cr1\"\npassword \"Auth\" \"CRV1::id::\"\n");
 	expect_answer(much.bytes, "Auth", "username/password", NULL, "password", NULL);
+}
+
+static void a_response_may_go_right_behind_the_password(void)
+{
+	_cleanup_json_ json_object *answer = json_tokener_parse("{\"response\": \"4 2\"}"),
+		*settings = json_tokener_parse("{\"username\": \"joe\", \"password\": \"b\\\"r\", \"staticChallengeConcat\": true}");
+	struct openvpn_auth auth = {.settings = settings};
+	struct text text = TEXT_NULL;
+	CU_ASSERT_TRUE(openvpn_auth_need(&auth, "Auth", "username/password SC:0,PIN?"));
+	openvpn_auth_give(&auth, answer);
+	CU_ASSERT_EQUAL(openvpn_auth_answer(&auth, &text), 0);
+	CU_ASSERT_STRING_EQUAL(text.bytes, "username \"Auth\" \"joe\"\npassword \"Auth\" \"b\\\"r4 2\"\n");
+	text_done(&text);
+	openvpn_auth_forget(&auth);
 }
 
 static void a_sign_in_that_cannot_be_done_ends_an_attempt_and_no_session(void)
@@ -413,6 +427,7 @@ static const struct test tests[] = {
         {"reasons become errors", reasons_become_errors},
         {"challenges are read", challenges_are_read},
         {"what is asked for is answered", what_is_asked_for_is_answered},
+		{"a response may go right behind the password", a_response_may_go_right_behind_the_password},
         {"a sign-in that cannot be done ends an attempt and no session", a_sign_in_that_cannot_be_done_ends_an_attempt_and_no_session},
         {"a refusal that the kernel reports ends an attempt and no session", a_refusal_that_the_kernel_reports_ends_an_attempt_and_no_session},
         {"what a server gives is checked", what_a_server_gives_is_checked},

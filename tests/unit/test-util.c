@@ -105,10 +105,15 @@ static void what_is_no_point_in_time_is_refused(void)
 
 static void what_is_no_duration_is_refused(void)
 {
-	static const char *const bad[] = {"", "5", "s", "-1s", "1.5s", " 1s", "1s ", "1S", "1w", "99999999999999999999s", "4000d"};
+	static const char *const bad[] = {"", "5", "s", "-1s", "1.5s", " 1s", "1s ", "1S", "1w"};
+	static const char *const too_long[] = {"99999999999999999999s", "4000d", "3651d", "18446744073709551617ms"};
 	for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
 		uint64_t usec;
 		CU_ASSERT_EQUAL(duration_parse(bad[i], &usec), -EINVAL);
+	}
+	for (size_t i = 0; i < ELEMENTSOF(too_long); i++) {
+		uint64_t usec;
+		CU_ASSERT_EQUAL(duration_parse(too_long[i], &usec), -ERANGE);
 	}
 }
 

@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import os
+import shlex
 import socket
 import struct
 import subprocess
@@ -22,6 +23,8 @@ REFUSALS = {
     "broken": "CRV1:R,E:no-user",
     "curious": "CRV1:E:again:Y3VyaW91cw==:and again",
 }
+# Users whose passwords are hard to hand on as they are.
+ODD = {"quoted": """\"a\\ 'b' \\"c $(d) `e` #f; \\\\""", "long": "0123456789" * 25 + "012345"}
 # A user of this name is asked CHALLENGE, and let in with RESPONSE. Whoever has a static challenge gives the same response.
 CHALLENGED, CHALLENGE, RESPONSE = "challenged", "Token: four digits", "4711"
 
@@ -68,7 +71,7 @@ class OpenVpnServer:
     """Listens on PORT of the server's address; gives INNER_CLIENT4 and INNER_CLIENT6 to its client, and pings it every two seconds.
 
     EXTRA are further lines of its configuration; USERS: it asks for a user name, too, and with STATIC for the response to a static
-    challenge; ADDRESSES: False gives the client none."""
+    challenge (or "concat": right behind the password); ADDRESSES: False gives the client none."""
 
     def __init__(self, lab, protocol="udp", port=PORT, extra=(), users=False, addresses=True, authority=None, static=False):
         self.lab, self.protocol, self.port, self.users, self.static = lab, protocol, port, users, static
@@ -105,8 +108,10 @@ class OpenVpnServer:
             challenge = f"CRV1:R,E:id-17:{base64_of(CHALLENGED)}:{CHALLENGE}"
             file.write(f"[ \"$user\" = {CHALLENGED} ] && {{ [ \"$password\" = 'CRV1::id-17::{RESPONSE}' ] && exit 0\n")
             file.write(f"[ \"$password\" = '{PASSWORD}' ] && echo '{challenge}' > \"$auth_failed_reason_file\"; exit 1; }}\n")
-            both = f"SCRV1:{base64_of(PASSWORD)}:{base64_of(RESPONSE)}"
-            file.write(f"[ \"$user\" = {USER} ] && [ \"$password\" = '{both if self.static else PASSWORD}' ]\n")
+            for name, password in ODD.items():
+                file.write(f'[ "$user" = {name} ] && [ "$password" = {shlex.quote(password)} ] && exit 0\n')
+            wanted = {False: PASSWORD, True: f"SCRV1:{base64_of(PASSWORD)}:{base64_of(RESPONSE)}", "concat": PASSWORD + RESPONSE}[self.static]
+            file.write(f"[ \"$user\" = {USER} ] && [ \"$password\" = '{wanted}' ]\n")
         os.chmod(path, 0o755)
         return path
 
