@@ -368,6 +368,8 @@ int openvpn_settings_write(json_object *settings, const struct openvpn_run *run,
 	put(&output, "dev %s\nmanagement %s unix\n", run->interface, run->control);
 	put(&output, "remote %s %u %s%s\n", ip_address_format(address, &run->endpoint.address), run->endpoint.port,
 		udp ? "udp" : "tcp", six ? "6" : "4");
+	if (run->mark)
+		put(&output, "mark %" PRIu32 "\n", run->mark);
 	put_filters(&output, settings);
 	if (member(settings, "compress") || member(settings, "compLzo"))
 		put(&output, "allow-compression asym\n");
