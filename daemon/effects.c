@@ -45,7 +45,7 @@ static void note_gate(struct manager *manager)
 	manager->report.verified_realtime = manager_realtime();
 	free(manager->report.failure);
 	manager->report.failure = NULL;
-	bool found = !manager->gate_seen && manager->gate_stood; /* an earlier daemon's: which of the two it was is not known, but it held */
+	bool found = !manager->gate_seen && manager->gate_stood && !failed; /* an earlier daemon's: which of the two it was is not known, but it held */
 	manager->gate_seen = true;
 	if ((old == manager->report.kernel && !failed) || found)
 		return;

@@ -12,6 +12,7 @@ from lab.daemon import RESTART_AT_ONCE
 from lab.leaks import OPENVPN
 from lab.on_bus import NAME, ROOT, OnBus, plain
 from lab.traffic import KINDS
+from test_command import install
 
 NOWHERE = "/dev/null"  # in the place of a program: it cannot be run
 
@@ -187,15 +188,9 @@ def test_without_bpf(lab):
 def without_marks(lab, daemon):
     """DAEMON is started where sockets cannot be marked at birth: tunnels of each driver, grants, and what leaves."""
     lab.leaks.prove()
-    server, script = lab.openvpn_server(), "/run/lab/program"
-    with open(script, "w") as file:
-        file.write("#!/bin/sh\necho up\nexec sleep 1000\n")
-    os.chmod(script, 0o755)
-    os.makedirs(f"{daemon.config_dir}/tunnels", exist_ok=True)
-    program = {"id": "office", "driver": "command", "endpoints": [{"address": f"{topology.SERVER4}:443/tcp"}],
-               "settings": {"command": [script], "up": {"line": "up"}}}
-    with open(f"{daemon.config_dir}/tunnels/office.json", "w") as file:
-        json.dump(program, file)
+    server = lab.openvpn_server()
+    install(daemon, ["line"])
+    os.makedirs(f"{process.CGROUPS}/torrent.slice", exist_ok=True)
     daemon.start()
     daemon.policy(RESTART_AT_ONCE)
     daemon.api.mode("always")
@@ -212,7 +207,7 @@ def without_marks(lab, daemon):
     daemon.api.stop()
     lab.leaks.offered(generator.stop())
     lab.leaks.verdict([OPENVPN])
-    answer = daemon.api.call("POST", "/bypass", {"slice": "system.slice"})
+    answer = daemon.api.call("POST", "/bypass", {"slice": "torrent.slice"})
     assert answer.status == 503 and "cgroup v2 with BPF is missing or refused" in answer.body["detail"], answer
     daemon.api.put("/policy", {"version": 1, "rules": [], "otherwise": {"action": "terminate"}})
     daemon.api.call("POST", "/tunnels/office/start?wait=60s", {})
