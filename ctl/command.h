@@ -23,6 +23,8 @@ enum exit_code {
 	EXIT_NOT_ALLOWED = 5,
 	EXIT_NOT_FOUND = 6,
 	EXIT_CONFLICT = 7,
+	EXIT_WARNINGS = 8, /* `doctor`: the worst that was found … */
+	EXIT_ERRORS = 9,
 };
 
 /* OPTION(constant, name, short name or 0, value's name or NULL, summary). Where a command takes an option, its row says so. */
@@ -95,6 +97,7 @@ size_t command_operands(const struct command *command, bool required_only);
 
 /* What each file brings to the table. */
 int run_status(struct invocation *invocation);
+int run_doctor(struct invocation *invocation);
 int run_up(struct invocation *invocation);
 int run_down(struct invocation *invocation);
 int run_restart(struct invocation *invocation);

@@ -14,6 +14,7 @@ const struct option_row option_rows[OPTION_COUNT] = {
 
 static const struct command commands[] = {
 	{"status", "", "GetStatus", TAKES(WATCH), run_status, "what is protected, and what the tunnels do"},
+	{"doctor", "", "Diagnose", 0, run_doctor, "what is wrong or out of reach on this machine, and what to do"},
 	{"up", "ID", "StartTunnel", TAKES(WAIT) | TAKES(NO_WAIT) | TAKES(DRY_RUN), run_up, "start a tunnel"},
 	{"down", "ID", "StopTunnel", TAKES(WAIT) | TAKES(NO_WAIT) | TAKES(DRY_RUN), run_down, "stop a tunnel"},
 	{"restart", "ID", "RestartTunnel", TAKES(WAIT) | TAKES(NO_WAIT) | TAKES(DRY_RUN), run_restart, "restart a tunnel in place; the gate stays closed"},

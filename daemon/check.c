@@ -151,7 +151,7 @@ void check_settings(const struct manager *manager, const struct kill_switch *set
 {
 	if (settings->captive_portal_check && !manager->settings->captive_portal_check && socket_mark_supported() == -EOPNOTSUPP)
 		problems_error(problems, "/captivePortalCheck", NULL,
-			"needs cgroup v2 with BPF, which is missing here: NetworkManager's check cannot be told from other programs' traffic");
+			"needs cgroup v2 with BPF, which is missing or refused here: NetworkManager's check cannot be told from other programs' traffic");
 }
 
 /* ---- showing ---- */

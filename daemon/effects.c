@@ -46,7 +46,7 @@ static void note_gate(struct manager *manager)
 	manager->report.verified_realtime = manager_realtime();
 	free(manager->report.failure);
 	manager->report.failure = NULL;
-	bool found = !manager->gate_seen && manager->gate_stood; /* an earlier daemon's: which of the two it was is not known, but it held */
+	bool found = !manager->gate_seen && manager->gate_stood && !failed; /* an earlier daemon's: which of the two it was is not known, but it held */
 	manager->gate_seen = true;
 	if ((old == manager->report.kernel && !failed) || found)
 		return;
@@ -260,6 +260,8 @@ int effects_apply_gate(struct manager *manager)
 	int r = gate_apply(manager->gate, &manager->demand.gate);
 	if (r < 0) {
 		gate_failed(manager, "nftables", gate_error(manager->gate), r);
+		if (manager->demand.routing.exists) /* the next best: what lets the kernel choose its route is held all the same */
+			(void)effects_apply_routing(manager);
 		return r;
 	}
 	if (!manager->demand.gate.exists)
@@ -449,15 +451,22 @@ static enum tunnel_error spawn_worker(struct manager *manager, size_t index)
 	if (r < 0)
 		return TUNNEL_ERROR_WORKER_START_FAILED;
 	r = socket_mark_cgroup(cgroup_name(runtime), mark_value(manager->settings->mark, manager->settings->mark_mask, MARK_WORKER), &cgroup);
+	bool marks_its_own = runtime->config->net_admin || !runtime->config->driver->runs_anything;
+	if (r < 0 && !marks_its_own) {
+		snprintf(runtime->detail, sizeof runtime->detail,
+			"its program's sockets cannot be marked at birth here (%s), and without CAP_NET_ADMIN it cannot mark them itself; "
+			"see: holdfastctl doctor", strerror(-r));
+		return TUNNEL_ERROR_WORKER_START_FAILED;
+	}
 	if (r < 0)
-		log_warning("%s: its sockets cannot be marked at birth (%s); its client marks its own", runtime->config->id, strerror(-r));
+		log_warning("%s: its sockets cannot be marked at birth (%s); its client marks its own, and keeps CAP_NET_ADMIN for it", runtime->config->id, strerror(-r));
 	struct worker_spec spec = {
 		.tunnel = runtime->config->id,
 		.program = manager->options.worker_program,
 		.socket_path = socket,
 		.uid = uid,
 		.gid = gid,
-		.net_admin = (runtime->config->driver->needs_net_admin && !runtime->device) || runtime->config->net_admin,
+		.net_admin = (runtime->config->driver->needs_net_admin && !runtime->device) || runtime->config->net_admin || cgroup < 0,
 		.cgroup_fd = cgroup,
 	};
 	runtime->equipped = false;

@@ -54,7 +54,7 @@ char *grant_why_not(int error)
 	case -EPERM:
 		return text_dup("Holdfast itself runs there; name what runs beside it");
 	case -EOPNOTSUPP:
-		return text_dup("this kernel cannot mark sockets at birth (cgroup v2 with BPF is missing): grant addresses or domains instead");
+		return text_dup("sockets cannot be marked at birth here (cgroup v2 with BPF is missing or refused; holdfastctl doctor says which): grant addresses or domains instead");
 	default:
 		return text_format("its sockets cannot be marked: %s", strerror(-error));
 	}

@@ -247,7 +247,9 @@ static int check_exists(const struct bypass_request *request, char **ret_words)
 	_cleanup_free_ char *path = NULL;
 	if (request->type > BYPASS_USER)
 		return 0;
-	int r = grant_find_cgroup(request->type, request->name, &path);
+	int r = socket_mark_supported();
+	if (r != -EOPNOTSUPP)
+		r = grant_find_cgroup(request->type, request->name, &path);
 	if (r == 0 && cgroup_is_ours(path)) {
 		*ret_words = text_format("Holdfast itself runs in %s; name what runs beside it", request->name);
 		return -EINVAL;

@@ -35,6 +35,8 @@ void handle_set_mode(struct manager *manager, struct operation_call *call);
 void handle_confirm_kill_switch(struct manager *manager, struct operation_call *call);
 void handle_release(struct manager *manager, struct operation_call *call);
 void handle_list_events(struct manager *manager, struct operation_call *call);
+/* diagnose.c */
+void handle_diagnose(struct manager *manager, struct operation_call *call);
 /* operations-tokens.c */
 void handle_list_tokens(struct manager *manager, struct operation_call *call);
 void handle_create_token(struct manager *manager, struct operation_call *call);

@@ -28,7 +28,8 @@ static int bpf(int command, union bpf_attr *attributes)
 
 int cgroup_program_support(int error)
 {
-	return error == -ENOSYS || error == -EINVAL ? -EOPNOTSUPP : error;
+	bool missing = error == -ENOSYS || error == -EINVAL, refused = error == -EPERM || error == -EACCES;
+	return missing || refused ? -EOPNOTSUPP : error;
 }
 
 int cgroup_program_load(const struct cgroup_program_kind *kind, const struct bpf_insn *code, size_t count)

@@ -18,7 +18,7 @@ struct cgroup_program_kind {
 	const char *pin;	    /* what its file in the bpffs begins with; NULL: it is never taken off again */
 };
 
-/* What bpf(2) says on a kernel without CONFIG_BPF_SYSCALL, or without CONFIG_CGROUP_BPF, as -EOPNOTSUPP. */
+/* What bpf(2) says where it is refused, or on a kernel without CONFIG_BPF_SYSCALL or CONFIG_CGROUP_BPF, as -EOPNOTSUPP. */
 int cgroup_program_support(int error);
 /* A program; the caller closes it. */
 int cgroup_program_load(const struct cgroup_program_kind *kind, const struct bpf_insn *code, size_t count);

@@ -13,6 +13,7 @@
 #include "network/resolver.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <string.h>
 
@@ -335,6 +336,21 @@ bool resolver_stands(const char *state_dir)
 const char *resolver_path(void)
 {
 	return host_file();
+}
+
+/* A mount that is read-only is what root meets; the file is replaced, or where it is a mount point written in place. */
+int resolver_writable(const char **ret_path)
+{
+	_cleanup_(resolver_file_done) struct resolver_file present = {};
+	const char *path = *ret_path = host_file();
+	int r = resolver_file_read(path, &present);
+	if (r < 0 || choose(&present) != METHOD_FILE)
+		return r;
+	const char *slash = strrchr(path, '/');
+	_cleanup_free_ char *folder = text_ndup(path, MAX_OF((size_t)(slash - path), (size_t)1));
+	if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) == 0 || (present.kind == RESOLVER_FILE_REGULAR && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0))
+		return 0;
+	return -errno;
 }
 
 size_t resolver_uplink_servers(const char *state_dir, struct ip_address *ret, size_t max)

@@ -23,6 +23,8 @@ int resolver_set(const char *state_dir, const char *interface, const struct ip_a
  * it is still kept, so call again.
  */
 int resolver_restore(const char *state_dir);
+/* 0; or why the host's file cannot be written, where nothing but that file would do. *ret_path is that file; borrowed. */
+int resolver_writable(const char **ret_path);
 /*
  * The uplink's own resolvers, never a loopback address nor one of a tunnel's: what somebody wrote since resolver_set(), else what
  * that replaced, else the present ones; where systemd-resolved is in use, its links', and where none is found, NetworkManager's. At most

@@ -167,6 +167,18 @@ static int load_guard(uint32_t first, uint32_t mask, int guard)
 	return cgroup_program_load(&guard_kind, code, ELEMENTSOF(code));
 }
 
+int socket_mark_cgroups(void)
+{
+	_cleanup_close_ int own = open_own();
+	return own < 0 ? own : faccessat(own, ".", W_OK, AT_EACCESS) < 0 ? -errno : 0;
+}
+
+int socket_mark_programs(void)
+{
+	_cleanup_close_ int program = load_mark(0);
+	return program < 0 ? program : 0;
+}
+
 int socket_mark_attach(int cgroup, uint32_t mark)
 {
 	_cleanup_close_ int program = load_mark(mark);

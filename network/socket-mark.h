@@ -18,6 +18,9 @@
 int socket_mark_cgroup(const char *name, uint32_t mark, int *ret_fd);
 /* -EOPNOTSUPP: sockets cannot be marked here at all, as above; else 0, or another error that says nothing about that. */
 int socket_mark_supported(void);
+/* What that takes, each by itself: a cgroup v2 of our own to make others in (-EOPNOTSUPP: none is mounted), and what bpf(2) says. */
+int socket_mark_cgroups(void);
+int socket_mark_programs(void);
 /* Makes MARK the only mark of the cgroup at that directory, and takes it off. Others' programs there are left alone. */
 int socket_mark_attach(int cgroup_fd, uint32_t mark);
 int socket_mark_detach(int cgroup_fd);

@@ -90,16 +90,38 @@ int sysctl_hold(const char *store, const char *path, int value)
 	return sysctl_write(path, value);
 }
 
-static int restore_one(const char *path, json_object *entry)
+/* Whether ENTRY is one, and of a setting that Holdfast holds. */
+static bool read_entry(const char *path, json_object *entry, int *ret_former, int *ret_held)
 {
 	json_object *former, *held;
 	if (!json_object_object_get_ex(entry, "former", &former) || !json_object_object_get_ex(entry, "held", &held) ||
 		strncmp(path, "net/", 4) != 0 || strstr(path, ".."))
+		return false;
+	*ret_former = json_object_get_int(former);
+	*ret_held = json_object_get_int(held);
+	return true;
+}
+
+static int restore_one(const char *path, json_object *entry)
+{
+	int former, held;
+	if (!read_entry(path, entry, &former, &held))
 		return 0;
 	int present = sysctl_read(path);
-	if (present != json_object_get_int(held))
+	if (present != held)
 		return 0;
-	return sysctl_write(path, json_object_get_int(former));
+	return sysctl_write(path, former);
+}
+
+void sysctl_each_held(const char *store, void (*told)(const char *path, int former, int held, int present, void *userdata), void *userdata)
+{
+	_cleanup_json_ json_object *object = load(store);
+	json_object_object_foreach(object, path, entry)
+	{
+		int former, held;
+		if (read_entry(path, entry, &former, &held))
+			told(path, former, held, sysctl_read(path), userdata);
+	}
 }
 
 int sysctl_restore(const char *store)

@@ -13,5 +13,7 @@ int sysctl_write(const char *path, int value);
 
 /* Sets PATH to VALUE; where that is a change, STORE (a JSON file) has the former value first. */
 int sysctl_hold(const char *store, const char *path, int value);
+/* Tells each setting that STORE has; PRESENT is what stands now, or a negative errno. */
+void sysctl_each_held(const char *store, void (*told)(const char *path, int former, int held, int present, void *userdata), void *userdata);
 /* Puts back what STORE has, but for values that somebody else has changed since, and removes it. 0 also where there is no store. */
 int sysctl_restore(const char *store);

@@ -28,6 +28,12 @@ static socklen_t socket_address(const struct endpoint *endpoint, struct sockaddr
 	return sizeof *v6;
 }
 
+bool marked_socket_allowed(uint32_t mark)
+{
+	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	return fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0;
+}
+
 int marked_socket_connect(const struct endpoint *to, uint32_t mark)
 {
 	struct sockaddr_storage address;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 #include "util/address.h"
 
 /*
@@ -9,3 +11,5 @@
  * -ENETUNREACH and -EHOSTUNREACH where there is no route.
  */
 int marked_socket_connect(const struct endpoint *to, uint32_t mark);
+/* Whether this process may give sockets MARK, so that what it starts may, too: only where none could be given at birth. */
+bool marked_socket_allowed(uint32_t mark);

@@ -86,7 +86,7 @@ const char *openvpn_settings_text(json_object *settings, const char *key)
 
 bool openvpn_settings_flag(json_object *settings, const char *key)
 {
-	return json_object_get_boolean(member(settings, key));
+	return json_object_get_boolean(json_object_object_get(settings, key));
 }
 
 /* Printable ASCII and line ends; no line of it ends the block. */
@@ -367,6 +367,8 @@ int openvpn_settings_write(json_object *settings, const struct openvpn_run *run,
 	put(&output, "dev %s\nmanagement %s unix\n", run->interface, run->control);
 	put(&output, "remote %s %u %s%s\n", ip_address_format(address, &run->endpoint.address), run->endpoint.port,
 		udp ? "udp" : "tcp", six ? "6" : "4");
+	if (run->mark)
+		put(&output, "mark %" PRIu32 "\n", run->mark);
 	put_filters(&output, settings);
 	if (json_object_object_get(settings, "compress") || json_object_object_get(settings, "compLzo"))
 		put(&output, "allow-compression asym\n");

@@ -54,6 +54,7 @@ struct openvpn_run {
 	const char *interface;
 	const char *control; /* path of the socket that the client connects to */
 	struct endpoint endpoint;
+	uint32_t mark; /* that it gives its sockets itself; 0: they are born with it */
 };
 
 /* Writes the configuration for RUN by SETTINGS, which were checked, to FD. Negative errno. */

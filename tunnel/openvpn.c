@@ -22,6 +22,7 @@
 #include "tunnel/contact.h"
 #include "tunnel/driver.h"
 #include "tunnel/link-watch.h"
+#include "tunnel/marked-socket.h"
 #include "tunnel/network-check.h"
 #include "tunnel/openvpn-auth.h"
 #include "tunnel/openvpn-client.h"
@@ -45,6 +46,7 @@ struct driver_session {
 	char control[sizeof(((struct sockaddr_un *)NULL)->sun_path) + 1];
 	enum phase phase;
 	struct endpoint endpoint;
+	uint32_t mark;
 	struct contact *contact;
 	struct openvpn_client *client;
 	struct link_watch *link;
@@ -301,7 +303,12 @@ static void client_ended(void *userdata, enum openvpn_client_end end, const char
 /* The configuration, in memory that only the worker and its client have. */
 static int make_config(const struct driver_session *session, int *ret_fd)
 {
-	const struct openvpn_run run = {session->config->interface, session->control, session->endpoint};
+	const struct openvpn_run run = {
+	        .interface = session->config->interface,
+	        .control = session->control,
+	        .endpoint = session->endpoint,
+	        .mark = marked_socket_allowed(session->mark) ? session->mark : 0,
+	};
 	_cleanup_close_ int fd = memfd_create("openvpn", MFD_CLOEXEC);
 	int r = fd < 0 ? -errno : openvpn_settings_write(session->auth.settings, &run, fd);
 	if (r < 0)
@@ -437,7 +444,7 @@ static int read_control_path(struct driver_session *session)
 static int openvpn_open(const struct driver_host *host, const struct worker_start *start, struct driver_session **ret)
 {
 	struct driver_session *session = xcalloc(1, sizeof *session);
-	*session = (struct driver_session){.host = *host, .control_fd = start->control_fd};
+	*session = (struct driver_session){.host = *host, .control_fd = start->control_fd, .mark = start->mark};
 	int r = read_document(session, start->tunnel);
 	if (r >= 0)
 		r = read_control_path(session);

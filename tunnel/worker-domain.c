@@ -49,9 +49,19 @@ static int make_ruleset_of_files(void)
 	return STEAL_FD(fd);
 }
 
+static long find_abi(void)
+{
+	return syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+}
+
+bool worker_domain_possible(void)
+{
+	return find_abi() >= ABI_REFER;
+}
+
 int worker_domain_enter(void)
 {
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	long abi = find_abi();
 	if (abi < ABI_REFER)
 		return -EOPNOTSUPP;
 	_cleanup_close_ int fd = abi >= ABI_SIGNAL ? make_ruleset_of_signals() : make_ruleset_of_files();

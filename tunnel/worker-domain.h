@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
+#include <stdbool.h>
+
 /*
  * Workers of several tunnels are processes of the same user, which the kernel lets look into each other (ptrace(2),
  * /proc/PID/mem) and end each other. A domain of Landlock's of its own keeps a worker, and what it starts, from that.
@@ -12,3 +14,5 @@
  * -EOPNOTSUPP: this kernel has no Landlock, or too old a one. Negative errno.
  */
 int worker_domain_enter(void);
+/* Whether this kernel has what that takes. */
+bool worker_domain_possible(void);

@@ -87,6 +87,19 @@ serve status=wayout
 check status-wayout "that the way out was taken is said on standard error, and exits 3" status
 check up-wayout "up while the way out is taken says that the gate is open, and exits 3" up home
 
+# --- the doctor ---
+serve
+check doctor-nothing "a doctor who finds nothing says so" doctor
+serve status=waiting
+check doctor-notices "notices alone are no alarm" doctor
+serve status=asking
+check doctor-warnings "a warning exits 8; what to do stands below each finding" doctor
+serve status=failing
+check doctor-errors "an error exits 9" doctor
+check doctor-json "findings come as the daemon told them with --json, and the exit code stays" --json doctor
+serve status=off
+check doctor-unknown "a severity that is not known yet counts as the worst" doctor
+
 # --- tunnels ---
 serve
 check up "up waits and says connected" up home

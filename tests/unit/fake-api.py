@@ -53,6 +53,18 @@ STATUSES = {
     "off": lambda: status("off", {"desired": "open", "kernel": "open"}),
 }
 
+def finding(code, severity, subject, summary, remedy=None):
+    return {"code": code, "severity": severity, "subject": subject, "summary": f"{subject} {summary}", "remedy": remedy}
+
+
+NOTICE = finding("notChecked", "notice", "nftables", "could not be looked at (Connection timed out): whether there is another firewall is not known")
+WARNING = finding("bridgedUplink", "warning", "vnet0", "is on the bridge br0 together with the uplink enp1s0: what is behind it leaves past the gate",
+                  "give the guest a network of its own (NAT), whose traffic the gate forwards or refuses")
+ERROR = finding("programMissing", "error", "openvpn", "is not installed: the tunnel office cannot start", "apt install openvpn")
+# What Diagnose answers beside each status.
+FINDINGS = {"waiting": [NOTICE], "asking": [WARNING, WARNING | {"subject": "vnet1"}, NOTICE], "failing": [ERROR, WARNING, NOTICE],
+            "off": [finding("fromTheFuture", "fatal", "gate", "is worse than anything")]}
+
 EVENTS = [
     {"id": 41, "time": "2026-11-22T15:20:00.000Z", "kind": "stateChanged", "tunnel": "home", "new": "connecting", "old": "disconnected", "reason": "none"},
     {"id": 42, "time": "2026-11-22T15:20:01.250Z", "kind": "stateChanged", "tunnel": "home", "new": "connected", "old": "connecting", "reason": "none"},
@@ -181,6 +193,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.stream()
         elif key == "GET /v1/status":
             self.answer(200, STATUSES[self.server.status]())
+        elif key == "GET /v1/diagnostics":
+            self.answer(200, {"findings": FINDINGS.get(self.server.status, [])})
         else:
             self.answer(*ANSWERS.get(f"{key} {body.strip()}", ANSWERS.get(key, (500, "nobody expected " + key))))
 

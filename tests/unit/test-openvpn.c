@@ -412,6 +412,7 @@ static void every_option_reaches_the_configuration_and_no_password_does(void)
 		if (openvpn_options[i].directive && strcmp(openvpn_options[i].key, "tlsAuth") != 0 && strcmp(openvpn_options[i].key, "tlsCryptV2") != 0)
 			CU_ASSERT_PTR_NOT_NULL(strstr(text, openvpn_options[i].directive));
 	suite_golden("openvpn-config.txt", text);
+	CU_ASSERT_PTR_NULL(strstr(text, "\nmark "));
 	json_object *shown = tunnel_config_to_json(parsed);
 	const char *all = json_object_to_json_string(shown);
 	CU_ASSERT_PTR_NULL(strstr(all, "hunter2"));
