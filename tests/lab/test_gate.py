@@ -214,6 +214,17 @@ def test_old_connections_are_cut(lab):
         pass
 
 
+def test_loopback(lab):
+    """behind a closed gate the host reaches itself, on loopback and by its own addresses"""
+    daemon = lab.daemon()
+    daemon.api.mode("always")
+    for address in ("127.0.0.1", "127.8.9.10", "::1", topology.CLIENT4, topology.CLIENT6):
+        near, far = lab.connect(address, 8080, listener=lab.net.client)
+        with near, far:
+            near.sendall(b"request")
+            assert far.recv(100) == b"request"
+
+
 def refuse(lab, count):
     """Has the gate refuse COUNT packets, each of which its sender is told of."""
     with lab.net.client.entered():
