@@ -26,7 +26,7 @@ static void tell_table(const struct foreign_table *table, struct findings *findi
 	if (table->reroutes_later)
 		findings_add(findings, FINDING_LATER_ROUTE_CHAIN, name, "of %s has a route chain behind the gate's: it can send a packet by an uplink that was judged for the tunnel", owner);
 	if (table->flowtable)
-		findings_add(findings, FINDING_FLOWTABLE, name, "of %s has a flowtable: forwarded connections in it go on past the gate, also once it closes", owner);
+		findings_add(findings, FINDING_FLOWTABLE, name, "of %s has a flowtable: forwarded connections in it go past the gate's rules; the daemon ends them when those change, and while it is away nobody does", owner);
 	if (table->hooks > 0)
 		findings_add(findings, FINDING_FOREIGN_FIREWALL, name, "of %s stands beside the gate (%u chain%s on hooks): what it refuses the gate cannot let by", owner,
 			table->hooks, table->hooks == 1 ? "" : "s");

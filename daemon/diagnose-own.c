@@ -9,6 +9,7 @@
 
 #include "daemon/diagnose.h"
 #include "daemon/manager.h"
+#include "network/resolver.h"
 #include "network/system-bus.h"
 #include "util/text.h"
 
@@ -122,6 +123,8 @@ static void look_at_surroundings(struct manager *manager, struct findings *findi
 		findings_add(findings, FINDING_WORKER_USER_MISSING, "holdfast-worker", "is no user of this host: no tunnel can start, but a command with a user of its own");
 	if (system_bus_state(manager->surroundings.bus) == SYSTEM_BUS_ABSENT)
 		findings_add(findings, FINDING_BUS_ABSENT, "system bus", "does not answer: no D-Bus clients, no facts of NetworkManager, no notice of sleep");
+	if (manager->resolver.failure)
+		findings_add(findings, FINDING_RESOLVER_FAILING, resolver_path(), "does not lead where it should: %s", manager->resolver.failure);
 	if (manager->names.detail)
 		findings_add(findings, FINDING_NAMES_FAILING, "dnsmasq", "does not run as it should, so that granted domains stay closed: %s", manager->names.detail);
 }

@@ -11,6 +11,7 @@ from lab.names import NameServer, SecureNameServer, question
 from lab.networkmanager import OFFICE, NetworkManager
 from lab.resolved import Resolved, Resolvconf, getent
 from lab.traffic import recognise
+from test_diagnose import none, one
 
 NAME, INSIDE, OUTSIDE = "www.example.org", "192.0.2.80", "192.0.2.81"
 ENDPOINT = "vpn.example"
@@ -429,12 +430,15 @@ def test_unwritable_meanwhile(lab):
     names.wait_resolver(by=None, failure="the host's resolver could not be set: Read-only file system")
     assert names.daemon.api.tunnel()["state"] == "connected"
     assert "could not be set" in names.daemon.ctl("status").stdout
+    found = one(names.daemon, "resolverFailing", "warning", "/etc/resolv.conf", "Read-only file system")
+    assert found["summary"].count("could not be set") == 1, found
     lab.leaks.begin()
     assert getent(lab, NAME) == []
     lab.leaks.offer()
     lab.leaks.verdict([SERVER])
     lab.run(["umount", "/etc/resolv.conf"])
     names.wait_resolver(by="file", failure=None)
+    none(names.daemon, "resolverFailing")
     names.are_inside()
     names.daemon.api.stop()
     assert servers(lab) == [topology.LAN4]
