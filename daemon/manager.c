@@ -515,6 +515,8 @@ int manager_start(struct manager *manager, sd_event *event)
 	read_boot_id(manager);
 	find_worker_user(manager);
 	manager->state_lost = store_lost(manager->options.state_dir);
+	if (!manager->state_lost && (r = store_begin(manager->options.state_dir)) < 0)
+		log_warning("%s: no state can be written there: %s", manager->options.state_dir, strerror(-r));
 	open_journal(manager);
 	open_tokens(manager);
 	documents_load(manager, &problems);

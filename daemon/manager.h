@@ -250,7 +250,9 @@ void store_trim_later(struct manager *manager);
 int store_load(struct manager *manager);
 /* Reads and checks DIR's state file without taking it over: 0 and the object, -ENOENT, or another error. */
 int store_read(const char *state_dir, json_object **ret);
-/* Whether DIR has no state file though a daemon has worked there. Its journal is made before its first state: asked before that. */
+/* Before a first start makes anything else in DIR: what it leaves when it fails or is killed is then no state that was lost. */
+int store_begin(const char *state_dir);
+/* Whether DIR has no state file though a daemon has worked there: it has a journal. */
 bool store_lost(const char *state_dir);
 /* Whether a checked state wants the gate closed, tunnels without a document included. */
 bool store_wants_closed(json_object *state);
