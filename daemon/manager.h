@@ -213,8 +213,8 @@ enum tunnel_error effects_carry_out(const struct effect *effect, void *userdata)
 int effects_apply_gate(struct manager *manager);
 /* The second layer, unless it is as asked already. 0, or a negative errno with routing_error(). */
 int effects_apply_routing(struct manager *manager);
-/* The marker of the way out was found: from here on nothing is held, and that is told. */
-void effects_obey_marker(struct manager *manager);
+/* Looks for the marker before anything is closed or healed: it may be set while this daemon hangs or sleeps. What it says is obeyed. */
+bool effects_way_out_taken(struct manager *manager);
 void effects_routing_touched(void *userdata);
 /* The tunnel's link, its control socket and, with the last of them, the host's resolver as it was. */
 void effects_remove_link(struct manager *manager, size_t index);

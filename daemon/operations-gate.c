@@ -240,6 +240,10 @@ void handle_set_mode(struct manager *manager, struct operation_call *call)
 	}
 	if (!read_confirm_within(manager, call, &confirm_within) || !may_set_mode(manager, call, mode))
 		return;
+	if (!call->dry_run && !manager->released_marker && effects_way_out_taken(manager)) {
+		call_fail(call, OUTCOME_WRONG_STATE, "the way out was taken meanwhile, and the gate is open; set the mode again to end that");
+		return;
+	}
 	bool held_off = manager->released_marker || manager->report.released_until_usec > manager_now() || manager->core.hold;
 	bool changed = mode != manager->settings->mode || held_off;
 	if (call->dry_run) {
