@@ -16,7 +16,7 @@
 #include "util/text.h"
 
 #define PROCESSES_MAX	4096  /* that are looked through for the holders of packet sockets … */
-#define DESCRIPTORS_MAX 32768 /* … and their descriptors, all together */
+#define DESCRIPTORS_MAX 16384 /* … and their descriptors, all together */
 
 /* ---- links ---- */
 
