@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/diagnose.h"
@@ -34,6 +35,7 @@ static void tell_table(const struct foreign_table *table, struct findings *findi
 
 static void look_at_tables(struct findings *findings)
 {
+	static const int legacy[] = {AF_INET, AF_INET6};
 	struct foreign_table tables[FOREIGN_TABLES_MAX];
 	size_t count = 0;
 	int r = foreign_tables_read(tables, &count);
@@ -41,6 +43,10 @@ static void look_at_tables(struct findings *findings)
 		findings_unknown(findings, "nftables", r, "another firewall");
 	for (size_t i = 0; i < MIN_OF(count, (size_t)FOREIGN_TABLES_MAX); i++)
 		tell_table(&tables[i], findings);
+	for (size_t i = 0; i < ELEMENTSOF(legacy); i++)
+		if (foreign_legacy(legacy[i]))
+			findings_add(findings, FINDING_NOT_CHECKED, legacy[i] == AF_INET6 ? "ip6tables-legacy" : "iptables-legacy",
+				"has tables in the kernel beside nftables: whether they drop what leaves is not known");
 	if (count > FOREIGN_TABLES_MAX)
 		findings_add(findings, FINDING_NOT_CHECKED, "nftables", "has %zu more tables of others: what they do is not known", count - FOREIGN_TABLES_MAX);
 }
@@ -106,12 +112,19 @@ static void look_at_rules(struct findings *findings)
 
 /* ---- programs ---- */
 
+/* From the file, as dhcp_users_find() does and for its reason: whoever may read can ask this. */
+static char *name_user(uid_t uid)
+{
+	_cleanup_fclose_ FILE *file = fopen("/etc/passwd", "re");
+	const struct passwd *user = NULL;
+	while (file && (user = fgetpwent(file)) && user->pw_uid != uid)
+		;
+	return user ? text_format("user %s", user->pw_name) : text_format("uid %u", uid);
+}
+
 static void tell_socket(const struct beside_packet_socket *socket, struct findings *findings)
 {
-	const struct passwd *user = socket->pid ? NULL : getpwuid(socket->uid);
-	_cleanup_free_ char *who = socket->pid ? text_format("%s (pid %d)", socket->process, (int)socket->pid)
-				   : user      ? text_format("user %s", user->pw_name)
-					       : text_format("uid %u", socket->uid);
+	_cleanup_free_ char *who = socket->pid ? text_format("%s (pid %d)", socket->process, (int)socket->pid) : name_user(socket->uid);
 	findings_add(findings, FINDING_PACKET_SOCKET, who, "has a packet socket on %s: frames that it sends pass below the gate's hooks%s",
 		socket->link[0] ? socket->link : "every link", socket->pid ? "" : "; which program it is cannot be seen from here");
 }

@@ -177,15 +177,12 @@ static void tell_routing_healed(struct manager *manager, bool healed, uint64_t n
 void effects_routing_touched(void *userdata)
 {
 	struct manager *manager = userdata;
-	bool released = false;
 	if (!manager->ready || manager->released_marker || !manager->routed.exists || routing_verify(manager->routing) == 0) {
 		manager->routing_noticed = manager->routing_suppressed = 0;
 		return;
 	}
-	if (store_marker_read(manager->options.state_dir, &released) == 0 && released) {
-		effects_obey_marker(manager);
+	if (effects_way_out_taken(manager))
 		return;
-	}
 	uint64_t now = manager_now();
 	if (!manager->routing_noticed)
 		manager->routing_noticed = now;
@@ -220,10 +217,8 @@ static void stand_open(struct manager *manager)
 	events_emit(manager, event);
 }
 
-void effects_obey_marker(struct manager *manager)
+static void obey_marker(struct manager *manager)
 {
-	if (manager->released_marker)
-		return;
 	manager->released_marker = true;
 	manager->core.available = false; /* no attempt is begun before surroundings_on_network() says otherwise */
 	manager->routing_known = false;
@@ -235,6 +230,14 @@ void effects_obey_marker(struct manager *manager)
 	json_object_object_add(event, "by", json_object_new_string("root"));
 	events_emit(manager, event);
 	(void)effects_apply_gate(manager);
+}
+
+bool effects_way_out_taken(struct manager *manager)
+{
+	bool released = false;
+	if (!manager->released_marker && store_marker_read(manager->options.state_dir, &released) == 0 && released)
+		obey_marker(manager);
+	return manager->released_marker;
 }
 
 static void release_over(struct manager *manager)
@@ -251,7 +254,7 @@ int effects_apply_gate(struct manager *manager)
 {
 	build_demand(manager);
 	manager->report.desired = manager->demand.state;
-	if (manager->released_marker) {
+	if (effects_way_out_taken(manager)) {
 		stand_open(manager);
 		host_resolver_follow(manager);
 		return 0;

@@ -268,14 +268,9 @@ static void on_tampering(const struct gate_tampering *tampering, void *userdata)
 		(void)effects_apply_gate(manager);
 }
 
-/* The way out may be taken while this daemon hangs or sleeps: its marker is looked for before each heal. */
 static bool may_heal(void *userdata)
 {
-	struct manager *manager = userdata;
-	bool released = false;
-	if (!manager->released_marker && store_marker_read(manager->options.state_dir, &released) == 0 && released)
-		effects_obey_marker(manager);
-	return !manager->released_marker;
+	return !effects_way_out_taken(userdata);
 }
 
 /* The turn of the loop flushes, as every turn does. */
@@ -485,9 +480,7 @@ static void begin(struct manager *manager)
 		manager_hold(manager, "state.json cannot be read, so what is wanted is not known; set a mode to say what holds");
 	if (manager->state_lost)
 		manager_hold(manager, "state.json is gone, so what is wanted is not known; set a mode to say what holds");
-	bool released = false;
-	if (store_marker_read(manager->options.state_dir, &released) == 0 && released)
-		effects_obey_marker(manager);
+	(void)effects_way_out_taken(manager);
 	confirm_load(manager);
 	clear_leftovers(manager);
 	names_begin(manager);
@@ -515,6 +508,8 @@ int manager_start(struct manager *manager, sd_event *event)
 	read_boot_id(manager);
 	find_worker_user(manager);
 	manager->state_lost = store_lost(manager->options.state_dir);
+	if (!manager->state_lost && (r = store_begin(manager->options.state_dir)) < 0)
+		log_warning("%s: no state can be written there: %s", manager->options.state_dir, strerror(-r));
 	open_journal(manager);
 	open_tokens(manager);
 	documents_load(manager, &problems);

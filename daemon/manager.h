@@ -213,8 +213,8 @@ enum tunnel_error effects_carry_out(const struct effect *effect, void *userdata)
 int effects_apply_gate(struct manager *manager);
 /* The second layer, unless it is as asked already. 0, or a negative errno with routing_error(). */
 int effects_apply_routing(struct manager *manager);
-/* The marker of the way out was found: from here on nothing is held, and that is told. */
-void effects_obey_marker(struct manager *manager);
+/* Looks for the marker before anything is closed or healed: it may be set while this daemon hangs or sleeps. What it says is obeyed. */
+bool effects_way_out_taken(struct manager *manager);
 void effects_routing_touched(void *userdata);
 /* The tunnel's link, its control socket and, with the last of them, the host's resolver as it was. */
 void effects_remove_link(struct manager *manager, size_t index);
@@ -250,7 +250,9 @@ void store_trim_later(struct manager *manager);
 int store_load(struct manager *manager);
 /* Reads and checks DIR's state file without taking it over: 0 and the object, -ENOENT, or another error. */
 int store_read(const char *state_dir, json_object **ret);
-/* Whether DIR has no state file though a daemon has worked there. Its journal is made before its first state: asked before that. */
+/* Before a first start makes anything else in DIR: what it leaves when it fails or is killed is then no state that was lost. */
+int store_begin(const char *state_dir);
+/* Whether DIR has no state file though a daemon has worked there: it has a journal. */
 bool store_lost(const char *state_dir);
 /* Whether a checked state wants the gate closed, tunnels without a document included. */
 bool store_wants_closed(json_object *state);

@@ -33,12 +33,11 @@ static void announce_document(struct manager *manager, const char *document, con
 	events_emit(manager, event);
 }
 
-/* Leaving the way out, and any release, behind: whoever sets the mode wants it to hold. */
+/* Leaving the way out, and any release, behind: whoever sets the mode wants it to hold. A hold goes on until the mode is in force. */
 static int take_charge_again(struct manager *manager)
 {
 	if (manager->demand.gate.exists)
 		(void)effects_release(manager, 0, NULL, NULL); /* an earlier daemon's too */
-	manager_let_go(manager);
 	if (!manager->released_marker)
 		return 0;
 	int r = store_marker_remove(manager->options.state_dir);
@@ -241,6 +240,10 @@ void handle_set_mode(struct manager *manager, struct operation_call *call)
 	}
 	if (!read_confirm_within(manager, call, &confirm_within) || !may_set_mode(manager, call, mode))
 		return;
+	if (!call->dry_run && !manager->released_marker && effects_way_out_taken(manager)) {
+		call_fail(call, OUTCOME_WRONG_STATE, "the way out was taken meanwhile, and the gate is open; set the mode again to end that");
+		return;
+	}
 	bool held_off = manager->released_marker || manager->report.released_until_usec > manager_now() || manager->core.hold;
 	bool changed = mode != manager->settings->mode || held_off;
 	if (call->dry_run) {
@@ -253,6 +256,8 @@ void handle_set_mode(struct manager *manager, struct operation_call *call)
 		return;
 	}
 	bool applied = apply_mode(manager, call, mode, confirm_within);
+	if (applied)
+		manager_let_go(manager);
 	if (held_off) /* a mode holds again, be it the former one */
 		resume(manager);
 	if (!applied)

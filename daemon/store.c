@@ -27,6 +27,7 @@
 #define STATE_FORMAT 1
 #define STATE_FILE "state.json"
 #define MARKER_FILE "released"
+#define BEGUN "begun" /* the one member of a state that a first start has not yet written */
 
 static json_object *network_to_json(const struct tunnel_network *network)
 {
@@ -231,10 +232,21 @@ int store_read(const char *state_dir, json_object **ret)
 	int r = file_read(path, &text, &length);
 	if (r < 0)
 		return r;
-	if (json_parse_strict(text, length, &state, &problems) < 0 || !is_sound(state))
+	if (json_parse_strict(text, length, &state, &problems) < 0)
+		return -EBADMSG;
+	if (json_object_is_type(state, json_type_object) && saved_flag(state, BEGUN))
+		return -ENOENT;
+	if (!is_sound(state))
 		return -EBADMSG;
 	*ret = STEAL(state);
 	return 0;
+}
+
+int store_begin(const char *state_dir)
+{
+	static const char text[] = "{\"" BEGUN "\":true}";
+	_cleanup_free_ char *path = document_path(state_dir, STATE_FILE);
+	return access(path, F_OK) == 0 ? 0 : file_write_atomic(path, text, strlen(text), 0600);
 }
 
 bool store_lost(const char *state_dir)
@@ -256,17 +268,18 @@ bool store_wants_closed(json_object *state)
 	return false;
 }
 
-/* Whether STATE (NULL: there is none) says why a table of ours may stand in the kernel. */
-static bool explains_a_closed_gate(json_object *state)
+/* Whether the settings, or STATE (NULL: there is none), say why a table of ours may stand in the kernel. */
+static bool explains_a_closed_gate(const struct manager *manager, json_object *state)
 {
-	return state && (store_wants_closed(state) || strcmp(saved_text(state, "mode"), gate_mode_to_string(GATE_MODE_ALWAYS)) == 0);
+	return manager->core.mode == GATE_MODE_ALWAYS ||
+	       (state && (store_wants_closed(state) || strcmp(saved_text(state, "mode"), gate_mode_to_string(GATE_MODE_ALWAYS)) == 0));
 }
 
 int store_load(struct manager *manager)
 {
 	_cleanup_json_ json_object *state = NULL;
 	int r = store_read(manager->options.state_dir, &state);
-	if (manager->gate_stood && (r == 0 || r == -ENOENT) && !explains_a_closed_gate(state))
+	if (manager->gate_stood && (r == 0 || r == -ENOENT) && !explains_a_closed_gate(manager, state))
 		manager_hold(manager, "the gate stood closed and no state says why, as after a full disk; set a mode to say what holds");
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -170,6 +171,13 @@ static int dump(struct mnl_socket *socket, unsigned type, mnl_cb_t handler, stru
 			return -errno;
 	}
 	return 0;
+}
+
+/* They are read by another interface than nftables'. Their names stand there once anybody has looked into them. */
+bool foreign_legacy(int family)
+{
+	_cleanup_fclose_ FILE *file = fopen(family == AF_INET6 ? "/proc/self/net/ip6_tables_names" : "/proc/self/net/ip_tables_names", "re");
+	return file && fgetc(file) != EOF;
 }
 
 int foreign_tables_read(struct foreign_table ret[FOREIGN_TABLES_MAX], size_t *ret_count)

@@ -25,5 +25,8 @@ struct foreign_table {
 /* "inet", "ip" … */
 const char *foreign_family(int family);
 
+/* Whether the kernel has tables of iptables-legacy, of AF_INET or AF_INET6, which no dump of nftables shows. */
+bool foreign_legacy(int family);
+
 /* At most FOREIGN_TABLES_MAX, in the kernel's order; *ret_count may be more than that. Negative errno. */
 int foreign_tables_read(struct foreign_table ret[FOREIGN_TABLES_MAX], size_t *ret_count);

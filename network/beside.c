@@ -16,7 +16,7 @@
 #include "util/text.h"
 
 #define PROCESSES_MAX	4096  /* that are looked through for the holders of packet sockets … */
-#define DESCRIPTORS_MAX 32768 /* … and their descriptors, all together */
+#define DESCRIPTORS_MAX 16384 /* … and their descriptors, all together */
 
 /* ---- links ---- */
 
@@ -313,13 +313,12 @@ int beside_packet_sockets(struct beside_packet_socket *ret, size_t max, size_t *
 	if (!file)
 		return -errno;
 	for (bool heading = true; fgets(line, sizeof line, file); heading = false) {
-		struct beside_packet_socket found;
-		if (heading || !read_socket(line, &found))
+		if (heading)
 			continue;
-		if (count < max)
-			ret[count++] = found;
-		else
+		if (count == max)
 			beyond++;
+		else
+			count += read_socket(line, &ret[count]);
 	}
 	if (count > 0)
 		find_holders(ret, count);

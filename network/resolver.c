@@ -344,13 +344,14 @@ int resolver_writable(const char **ret_path)
 	_cleanup_(resolver_file_done) struct resolver_file present = {};
 	const char *path = *ret_path = host_file();
 	int r = resolver_file_read(path, &present);
-	if (r < 0 || choose(&present) != METHOD_FILE)
+	if (r < 0)
 		return r;
 	const char *slash = strrchr(path, '/');
 	_cleanup_free_ char *folder = text_ndup(path, MAX_OF((size_t)(slash - path), (size_t)1));
 	if (faccessat(AT_FDCWD, folder, W_OK, AT_EACCESS) == 0 || (present.kind == RESOLVER_FILE_REGULAR && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0))
 		return 0;
-	return -errno;
+	r = -errno;
+	return choose(&present) == METHOD_FILE ? r : 0; /* last: it may wait for the bus */
 }
 
 size_t resolver_uplink_servers(const char *state_dir, struct ip_address *ret, size_t max)

@@ -378,6 +378,18 @@ def test_firewalls(lab):
         lab.note(f"this kernel has no flowtables: {done.stderr.splitlines()[0]}")
 
 
+def test_legacy_firewalls(lab):
+    """tables of iptables-legacy, which nftables does not show, are said to be unknown"""
+    daemon = lab.daemon()
+    none(daemon, "notChecked")
+    for family in ("iptables", "ip6tables"):
+        done = lab.run([f"{family}-legacy", "-P", "OUTPUT", "DROP"], check=False)
+        if done.returncode:
+            lab.note(f"this kernel has no {family}-legacy: {done.stderr.splitlines()[0]}")
+            return
+        assert f"{family}-legacy" in [finding["subject"] for finding in findings(daemon, "notChecked")], findings(daemon)
+
+
 def test_many_firewalls(lab):
     """of a hundred tables sixteen are told, and how many more there are; beyond what is looked at is said to be unknown"""
     daemon = lab.daemon()
@@ -457,7 +469,10 @@ def test_packet_sockets(lab):
     assert all(finding["subject"].startswith("python3 ") for finding in found), found
     daemon.stop()
     daemon.take_the_units_capabilities()
-    daemon.start()
+    with open("/run/lab/nsswitch.conf", "w") as file:
+        file.write("passwd: nowhere\n")  # a directory that is not asked: it may be behind the gate, and keep the daemon waiting
+    covered(daemon, "mount --bind /run/lab/nsswitch.conf /etc/nsswitch.conf").start()
+    assert "user root" in [finding["subject"] for finding in findings(daemon, "packetSocket")], findings(daemon, "packetSocket")
     guest = spy(lab, 1, user=12345)
     found = [finding for finding in findings(daemon, "packetSocket") if finding["subject"] == "uid 12345"]
     assert len(found) == 1 and "cannot be seen" in found[0]["summary"], findings(daemon, "packetSocket")

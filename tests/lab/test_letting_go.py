@@ -2,9 +2,11 @@
 """Letting go for a while: what a release opens and what it does not, how it ends, and the way out with a daemon that hangs or is dead."""
 
 import contextlib
+import json
 import os
 import re
 import signal
+import socket
 
 from lab import process, topology
 from lab.api import seconds_of
@@ -208,6 +210,27 @@ def is_open(lab, daemon):
     with near, far:
         assert far.getpeername()[0] == topology.CLIENT4
     assert topology.INNER_SERVER4 not in lab.run(["cat", "/etc/resolv.conf"]).stdout
+
+
+def test_way_out_and_what_was_asked_before(lab):
+    """what was asked of a daemon that hangs, and its client's death, bring nothing back once the way out was taken"""
+    daemon, _ = lab.guarded(mode="always")
+    body = json.dumps({"lan": "allow"}).encode()
+    with socket.socket(socket.AF_UNIX) as asking:
+        asking.connect(daemon.api.path)
+        asking.sendall(b"GET /v1/policy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asking.recv(1 << 16).startswith(b"HTTP/1.1 200")  # it is let in: what comes next is read at once
+        daemon.process.send(signal.SIGSTOP)
+        asking.sendall(b"PATCH /v1/kill-switch HTTP/1.1\r\nHost: localhost\r\nIf-Match: *\r\nContent-Type: application/merge-patch+json\r\n"
+                       b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        os.kill(daemon.client_pid(), signal.SIGKILL)
+        assert daemon.ctl("--state-dir", daemon.state_dir, "release", "test").returncode == 0
+        daemon.process.send(signal.SIGCONT)
+        answer = asking.recv(1 << 16)
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+    process.until(lambda: daemon.api.tunnel()["state"] == "waiting", lambda: (daemon.api.tunnel(), daemon.api.all_events()))
+    assert daemon.api.status()["gate"]["wayOutTaken"]
+    is_open(lab, daemon)
 
 
 def test_way_out_while_connected(lab):

@@ -68,15 +68,29 @@ def test_socket(lab):
 class DryRuns:
     """Each write first as a dry run, which judges as the write then does, and changes nothing."""
 
-    def __init__(self, daemon):
-        self.daemon, self.contract, self.done = daemon, Contract(), set()
+    def __init__(self, lab, daemon):
+        self.lab, self.daemon, self.contract, self.done = lab, daemon, Contract(), set()
+
+    def _beneath(self):
+        """The kernel and the files. With a tunnel up both go on changing by themselves; state.json and the journal follow a moment later."""
+        kernel = [self.lab.nft("-s", "list", "ruleset").stdout, *(self.lab.ip(*words).stdout for words in (
+            ["-4", "rule"], ["-6", "rule"], ["-4", "route", "show", "table", "all"], ["-brief", "link"]))]
+        files = {}
+        for folder in (self.daemon.state_dir, self.daemon.runtime_dir, self.daemon.config_dir):
+            for place, _, names in os.walk(folder):
+                for path in (os.path.join(place, name) for name in names if not name.startswith(("journal.db", "state.json"))):
+                    if os.path.isfile(path):
+                        with open(path, "rb") as file:
+                            files[path] = file.read()
+        return kernel, files
 
     def _everything(self):
         api = self.daemon.api
         gate = {name: value for name, value in api.status()["gate"].items() if name not in ("verifiedAt", "blocked", "confirmBy", "releasedUntil")}
         documents = [api.get(path) for path in ("/kill-switch", "/policy", "/tunnels", "/bypass", "/tokens")]
         states = [(tunnel["id"], tunnel["state"], tunnel["needCredentials"]) for tunnel in api.status()["tunnels"]]
-        return gate, documents, states, [event for event in api.all_events() if event["kind"] != "networkChanged"]
+        at_rest = all(state == "disconnected" for _, state, _ in states)
+        return gate, documents, states, [event for event in api.all_events() if event["kind"] != "networkChanged"], at_rest and self._beneath()
 
     def __call__(self, method, template, body=None, id="home", query="", expected=None, **options):
         """The real answer's body. EXPECTED: the code of the error that it is to be."""
@@ -105,7 +119,7 @@ def test_dry_run(lab):
     """a dry run of every write judges as the write then does, refusals too, and changes nothing"""
     daemon, server = lab.daemon(), lab.server()
     document, other = server.document(), server.document(tunnel="other")
-    dry = DryRuns(daemon)
+    dry = DryRuns(lab, daemon)
     dry("POST", "/tunnels", document)
     dry("POST", "/tunnels", document, expected="tunnelExists")
     dry("POST", "/tunnels/import", server.wg_quick().encode(), query="?id=third", content_type="application/octet-stream")

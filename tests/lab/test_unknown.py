@@ -82,6 +82,39 @@ def test_state_gone(lab):
     assert fresh.run("--boot").returncode == 0 and fresh.table() is None
 
 
+def test_first_start_fails(lab):
+    """a first start that ends before it was ready leaves nothing that the next one takes for a state that was lost"""
+    daemon = lab.daemon(start=False)
+    in_the_way = f"{daemon.runtime_dir}/worker.sock/directory"
+    os.makedirs(in_the_way)
+    assert daemon.run().returncode != 0 and os.path.exists(f"{daemon.state_dir}/journal.db")
+    os.removedirs(in_the_way)
+    assert daemon.run("--check").returncode == 0
+    assert daemon.run("--boot").returncode == 0 and daemon.table() is None
+    daemon.start()
+    status = daemon.api.status()
+    assert (status["protection"], status["gate"]["heldFor"]) == ("off", None) and daemon.table() is None, status
+    daemon.kill()
+    os.unlink(f"{daemon.state_dir}/state.json")  # the control: now there was one
+    daemon.start()
+    assert "state.json" in held(daemon)
+
+
+def test_first_boot_of_always(lab):
+    """before the first start of all the boot step closes what the administrator's mode wants closed: nothing is held for want of a state"""
+    daemon = lab.daemon(start=False)
+    with open(f"{daemon.config_dir}/kill-switch.json", "w") as file:
+        json.dump({"mode": "always"}, file)
+    assert daemon.run("--boot").returncode == 0 and daemon.table() is not None
+    daemon.start()
+    assert daemon.api.status()["gate"]["heldFor"] is None
+    with open(f"{daemon.config_dir}/kill-switch.json", "w") as file:
+        json.dump({"mode": "auto"}, file)
+    daemon.process.send(signal.SIGHUP)
+    process.until(lambda: daemon.api.status()["protection"] == "off", lambda: daemon.api.status())
+    assert daemon.table() is None
+
+
 def test_boot_step(lab):
     """the boot step closes both layers if a tunnel is still wanted or the mode is always, and not otherwise"""
     daemon, _ = lab.guarded()
@@ -169,6 +202,8 @@ def test_full_disk(lab):
     lab.leaks.closed([SERVER])
     daemon.start()
     held(daemon)
+    assert daemon.api.call("PUT", "/kill-switch/mode", {"mode": "always"}).status == 500
+    held(daemon)  # a mode that could not be set lets go of nothing
     lab.leaks.closed()
 
 
