@@ -25,8 +25,8 @@
 #define DUMP_SIZE   32768 /* what the kernel fills at most */
 
 struct found {
-	uint8_t *bytes; /* messages that delete them, MESSAGE_MAX apart */
-	size_t count, allocated;
+	uint8_t *bytes; /* messages that delete them, one behind the other: there may be hundreds of thousands */
+	size_t length, allocated;
 };
 
 static struct nlmsghdr *put_question(uint8_t *bytes, unsigned subsystem, unsigned type, unsigned flags, uint8_t family)
@@ -90,17 +90,18 @@ static int note_flow(const struct nlmsghdr *message, void *userdata)
 	}
 	if (!(status & IPS_OFFLOAD) || length > MESSAGE_MAX / 2)
 		return MNL_CB_OK;
-	if (found->count == found->allocated) {
-		found->allocated = MAX_OF((size_t)16, 2 * found->allocated);
-		found->bytes = xrealloc(found->bytes, found->allocated * MESSAGE_MAX);
+	if (found->allocated - found->length < MESSAGE_MAX) {
+		found->allocated = MAX_OF((size_t)16 * MESSAGE_MAX, 2 * found->allocated);
+		found->bytes = xrealloc(found->bytes, found->allocated);
 	}
-	struct nlmsghdr *deletion = put_question(found->bytes + MESSAGE_MAX * found->count++, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, NLM_F_ACK,
+	struct nlmsghdr *deletion = put_question(found->bytes + found->length, NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE, NLM_F_ACK,
 		header->nfgen_family);
 	mnl_attr_for_each (attribute, message, sizeof *header)
 		if (names_it(attribute)) {
 			memcpy(mnl_nlmsg_get_payload_tail(deletion), attribute, attribute->nla_len);
 			deletion->nlmsg_len += MNL_ALIGN(attribute->nla_len);
 		}
+	found->length += deletion->nlmsg_len;
 	return MNL_CB_OK;
 }
 
@@ -120,12 +121,14 @@ int flows_end(struct mnl_socket *socket)
 	int r = -EINTR;
 	for (unsigned attempt = 0; r == -EINTR && attempt < ATTEMPTS; attempt++) {
 		r = any_flowtable(socket, &any);
-		found.count = 0;
+		found.length = 0;
 		if (r == 0 && any)
 			r = find_flows(socket, &found);
 	}
-	for (size_t i = 0; r == 0 && i < found.count; i++) {
-		r = ask(socket, (struct nlmsghdr *)(found.bytes + MESSAGE_MAX * i), NULL, NULL);
+	for (size_t at = 0; r == 0 && at < found.length;) {
+		struct nlmsghdr *deletion = (struct nlmsghdr *)(found.bytes + at);
+		at += deletion->nlmsg_len;
+		r = ask(socket, deletion, NULL, NULL);
 		if (r == -ENOENT)
 			r = 0; /* it has ended by itself */
 	}

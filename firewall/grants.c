@@ -13,12 +13,13 @@
 
 #include <string.h>
 
+#include "firewall/match.h"
+
 #define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
 #define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
 #define TCP_OR_UDP      "meta l4proto { 6, 17 }"
 #define DNS_PORTS       "{ 53, 853 }"
 #define IN_REPLY        "ct direction reply"
-#define FIRST           "ct state new ct status and 0x8 == 0" /* IPS_CONFIRMED: nothing of the flow has left yet */
 #define ADDRESSES       (1u << GRANT_LISTED | 1u << GRANT_NETWORK | 1u << GRANT_HOST | 1u << GRANT_NAMES)
 
 /* The IPv4 set of each kind; the IPv6 one is the next. */
@@ -57,9 +58,9 @@ static void mark_in(const struct granted_set *granted, enum gate_chain chain, co
 	const struct grant_words *words = granted->words;
 	const char *family = granted->family, *name = granted->name;
 	ruleset_add(granted->rules, chain, "7 granted, new flow",
-	        "%s" FIRST " %s daddr @%s%s " TCP_OR_UDP " th dport != " DNS_PORTS " %s", from, family, name,
+	        "%s" FIRST_OF_FLOW " %s daddr @%s%s " TCP_OR_UDP " th dport != " DNS_PORTS " %s", from, family, name,
 	        granted->beginning, words->set_flow);
-	ruleset_add(granted->rules, chain, "7 granted, new flow", "%s" FIRST " %s daddr @%s%s meta l4proto != { 6, 17 } %s",
+	ruleset_add(granted->rules, chain, "7 granted, new flow", "%s" FIRST_OF_FLOW " %s daddr @%s%s meta l4proto != { 6, 17 } %s",
 	        from, family, name, granted->beginning, words->set_flow);
 	ruleset_add(granted->rules, chain, "7 granted", "%s%s ct direction original %s daddr @%s %s%s accept", from,
 	        words->is_flow, family, name, words->set_mark, granted->renewal);

@@ -9,6 +9,8 @@
 
 #define LINKS_MAX 256 /* uplinks, and local links, that are told apart; more are left out, that is, closed */
 
+#define FIRST_OF_FLOW "ct state new ct status and 0x8 == 0" /* IPS_CONFIRMED: nothing of the flow has left yet */
+
 struct names {
 	const char *names[2 * LINKS_MAX];
 	size_t count;

@@ -760,13 +760,13 @@ static void carried_is_not_released(struct render *r, const struct gate_tunnel *
 }
 
 /*
- * Only flows that begin while the release lives are marked: one that began inside the tunnel has the tunnel's source
- * address, which nothing would masquerade any more.
+ * Only flows that begin while the release lives are marked: one that began inside the tunnel, answered or not, has the tunnel's source
+ * address or a container's own, which nothing would masquerade any more.
  */
 static void release_what(struct render *r, enum gate_chain chain, const char *match)
 {
 	const char *space = match[0] ? " " : "";
-	ruleset_add(r->set, chain, "release, new flow", "%s%s" RELEASED " ct state new %s", match, space,
+	ruleset_add(r->set, chain, "release, new flow", "%s%s" RELEASED " " FIRST_OF_FLOW " %s", match, space,
 	        r->set_flow[MARK_RELEASED]);
 	ruleset_add(r->set, chain, "release", "%s%s" RELEASED " ct direction original %s %s", match, space,
 	        r->is_flow[MARK_RELEASED], r->set_mark[MARK_RELEASED]);

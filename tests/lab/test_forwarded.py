@@ -47,6 +47,15 @@ def engine_masquerades(lab, bridge):
         lab.nft("add", "rule", family, "engine", "post", family, "saddr", network, "oifname", "!=", bridge.name, "masquerade")
 
 
+@contextlib.contextmanager
+def routed_by_main(lab, bridge):
+    """An administrator's rule in front of the second layer: what comes from BRIDGE is held by the first alone."""
+    rule = ("pref", "1", "iif", bridge.name, "lookup", "main")
+    lab.ip("rule", "add", *rule)
+    yield
+    lab.ip("rule", "del", *rule)
+
+
 def test_engine(lab):
     """containers whose engine masquerades them: outside as the host before, through the tunnel while it is up, nowhere while it is not"""
     bridge = Bridge(lab)
@@ -140,10 +149,11 @@ def test_connections_from_before(lab):
     daemon = lab.daemon()
     daemon.api.mode("always")
     place = lab.capture.mark()
-    near.sendall(b"after")
-    with contextlib.suppress(OSError):
-        far.send(b"answer")
-    assert not from_bridge(lab, place, bridge)
+    with routed_by_main(lab, bridge):
+        near.sendall(b"after")
+        with contextlib.suppress(OSError):
+            far.send(b"answer")
+        assert not from_bridge(lab, place, bridge)
 
 
 def test_lan(lab):
@@ -198,11 +208,14 @@ def test_tunnel_address_from_a_bridge(lab):
     box = bridge.boxes[0]
     host = lab.net.client
     topology.batch(host, [f"address add {topology.INNER_CLIENT4}/32 dev lo", f"address add {topology.INNER_CLIENT6}/128 dev lo"])
-    assert [seen_from(lab, box, address, host) for address in INNER] == list(bridge.addresses())  # the control
+    ports = (53, 80)  # the host's own addresses answer containers on the first
+    assert [seen_from(lab, box, address, host, port) for port in ports for address in INNER] == 2 * list(bridge.addresses())  # the control
     topology.batch(host, [f"address del {topology.INNER_CLIENT4}/32 dev lo", f"address del {topology.INNER_CLIENT6}/128 dev lo"])
     lab.guarded(WAIT_LONG)
-    for address in INNER:
-        assert is_held(lab, box, address, host), address
+    for port in ports:
+        for address in INNER:
+            assert is_held(lab, box, address, host, port), (address, port)
+    assert seen_from(lab, box, bridge.address4, host, 53) == bridge.addresses()[0]
     assert seen_from(lab, host, topology.INNER_CLIENT4, host) == topology.INNER_CLIENT4  # the host itself, by loopback
 
 
@@ -223,6 +236,8 @@ def test_flow_through_a_narrow_tunnel(lab):
     watch.wait_state("waiting")
     near.sendall(b"meanwhile")
     assert is_held(lab, box, topology.INTERNET4)
+    with routed_by_main(lab, bridge):
+        assert is_held(lab, box, topology.INTERNET4)
     daemon.api.start()
     assert far.recv(100) == b"meanwhile"
     daemon.policy(TERMINATE)

@@ -105,6 +105,32 @@ def test_release_of_a_narrow_tunnel(lab):
     assert all(is_cut(lab, flow) for flow in flows), "a flow of the release goes on"
 
 
+def test_release_of_flows_that_nobody_answered(lab):
+    """a release takes no flow out that began inside the tunnel, answered or not: it would show the tunnel's address outside"""
+    bridge = Bridge(lab)
+    daemon, _ = lab.guarded(WAIT_LONG)
+    unanswered = []
+    for namespace in (lab.net.client, bridge.boxes[0]):
+        for host, _ in HOSTS:
+            with namespace.entered():
+                unanswered.append(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM))
+            unanswered[-1].connect((host, 4402))
+            unanswered[-1].send(b"inside")
+    own = {sock.getsockname()[0] for sock in unanswered}
+    watch = daemon.api.watch()
+    os.kill(daemon.client_pid(), signal.SIGKILL)
+    watch.wait_state("waiting")
+    release(daemon)
+    place = lab.capture.mark()
+    for sock in 2 * unanswered:  # the first time a socket may say that it was told of an error
+        with contextlib.suppress(OSError):
+            sock.send(b"outside")
+    flow = Flow(lab, ordinary(lab))
+    assert flow.carries() == (topology.CLIENT4, topology.CLIENT4)  # the control
+    left = [frame for frame in lab.capture.since(place) if not frame.outgoing and (frame.source in own or frame.payload == b"outside")]
+    assert not left, left
+
+
 def test_release_asked_again(lab):
     """the last word counts: longer, shorter, or none; durations that are none open nothing and change nothing"""
     lab.leaks.prove()
