@@ -185,7 +185,7 @@ def during(lab, kind):
             getattr(manager, name)()
             daemon.wait_connected()
             daemon.api.post("/tunnels/home/restart")
-            if name != "stop":
+            if name == "start":
                 manager.reload()
             daemon.wait_connected()
             daemon.api.stop()

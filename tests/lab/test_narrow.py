@@ -141,7 +141,7 @@ def judge(rows, seen):
 def unprivileged_ports(lab):
     """As on hosts whose users run servers of their own: every port is anybody's."""
     lab.net.client.sysctl(**{"net/ipv4/ip_unprivileged_port_start": 0})
-    lab.run(["sh", "-ec", "echo 'dhcpcd:x:64995:65534::/nonexistent:/usr/sbin/nologin' >>/etc/passwd"])
+    lab.run(["sed", "-i", "1i dhcpcd:x:64995:65534::/nonexistent:/usr/sbin/nologin", "/etc/passwd"])  # before the machine's own
     return pwd.getpwnam("nobody").pw_uid, 64995
 
 

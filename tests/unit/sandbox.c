@@ -156,8 +156,8 @@ void sandbox_uplink_make(struct sandbox_uplink *ret)
 	require(setns(client, CLONE_NEWNET) == 0, "setns");
 	require_sandbox();
 	sandbox_run("ip address add 10.1.0.2/24 dev eth0 && ip address add fd01::2/64 dev eth0 nodad && ip link set eth0 up");
-	/* IPv6 comes a moment after the carrier. */
-	sandbox_run("timeout 60 sh -c 'until ip -6 route show table local | grep -q \"^multicast.*eth0\"; do :; done'");
+	/* IPv6 comes a moment after the carrier: first multicast, then, each in its own time, the link-local address and the other one. */
+	sandbox_run("timeout 60 sh -c 'until [ $(ip -6 route show table local type local dev eth0 | wc -l) -eq 2 ]; do :; done'");
 	sandbox_run("ip route add default via 10.1.0.1 && ip -6 route add default via fd01::1");
 	/* A packet that waits for its neighbour would be overtaken. */
 	sandbox_run("ip neigh add 10.1.0.1 lladdr %s dev eth0 && ip neigh add fd01::1 lladdr %s dev eth0", router, router);

@@ -162,6 +162,7 @@ static void the_primary_uplink_has_the_best_route(void)
 	sandbox_run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1");
 	sandbox_run("ip link add eth1 type veth peer name far1 && ip link add eth2 type veth peer name far2");
 	sandbox_run("for l in eth1 far1 eth2 far2; do ip link set $l up; done; ip address add 10.1.1.2/24 dev eth1; ip address add 10.1.2.2/24 dev eth2");
+	sandbox_run("timeout 60 sh -c 'until [ $(ip -br link | grep -c \" UP \") -eq 4 ]; do :; done'"); /* the kernel says so a moment later */
 	watch_begin(&watch);
 	const struct network_state *state = network_monitor_state(watch.monitor);
 	CU_ASSERT_STRING_EQUAL(state->primary, "");

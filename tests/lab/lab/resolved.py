@@ -67,9 +67,13 @@ class Resolved:
             environment=self.environment | {"NOTIFY_SOCKET": self._notified.path},
             cgroup=self.cgroup,
         )
-        self._notified.wait_ready(self.process)
+        self._notified.wait_ready(self.process)  # it has only asked for its name by then
+        process.until(self._has_name, self.process.log)
         if self.uplink:
             self.ctl("dns", "eth0", self.uplink)
+
+    def _has_name(self):
+        return self.lab.run(["busctl", "status", NAME], check=False, env=self.environment).returncode == 0
 
     def kill(self, forget=False):
         """SIGKILL. FORGET: what it keeps of links for its next start goes, too, as over a reboot."""
