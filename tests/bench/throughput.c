@@ -168,7 +168,7 @@ static void make_floor(void)
 	text_append(&text, "add table inet floor\n");
 	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++) {
 		const struct chain_definition *definition = &chain_definitions[chain];
-		if (!ruleset_has_chain(&(struct ruleset){}, chain))
+		if (!definition->guards && chain != CHAIN_REROUTE)
 			continue;
 		text_append(&text, "add chain inet floor %s { type %s hook %s priority %d; policy accept; }\n", definition->name,
 			definition->type, definition->hook, definition->priority);
