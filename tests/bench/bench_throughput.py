@@ -23,8 +23,7 @@ BLOCK = 256 * 1024
 SEND_BUFFER = 256 * 1024  # less than a tunnel's queue takes: what is lost and sent again is the connection's luck
 TRANSFER = 2 << 20
 TURNS = 3  # transfers behind each change of the mode
-ROUNDS, SECONDS = 3, 8  # at least so many, then on for so long
-MANY = 100_000
+ROUNDS, SECONDS = 3, 12  # at least so many, then on for so long
 
 
 def _pin(*pids):
@@ -81,7 +80,7 @@ def _quick(samples):
     return statistics.quantiles(samples, n=4)[0]
 
 
-def _compare(lab, daemon, what):
+def _compare(lab, daemon, program):
     """Transfers with the gate and without in turn, and in going first."""
     took = {"off": [], "auto": []}
     begun = time.monotonic()
@@ -96,7 +95,7 @@ def _compare(lab, daemon, what):
     ratio = _quick(took["off"]) / _quick(took["auto"])
     speeds = ", ".join(f"{mode} {TRANSFER / _quick(samples) / 1e6:.0f} MB/s" for mode, samples in took.items())
     by_pairs = statistics.median(off / auto for off, auto in zip(took["off"], took["auto"]))
-    lab.note(f"throughput through {what}, gate / none: {ratio:.3f} (goal: at least {GOAL}; median of {len(took['off'])} pairs {by_pairs:.3f}; {speeds})")
+    lab.note(f"throughput through {program}, gate / none: {ratio:.3f} (goal: at least {GOAL}; median of {len(took['off'])} pairs {by_pairs:.3f}; {speeds})")
     assert ratio >= GUARD, f"{ratio:.3f} is less than {GUARD}"
 
 
@@ -104,13 +103,10 @@ def _measure(lab, daemon, server_pid, program):
     with _receiver(lab) as receiver:
         _pin(server_pid, daemon.client_pid(program), receiver, os.getpid())
         _compare(lab, daemon, program)
-        if program == "wireguard-go":
-            daemon.api.patch("/kill-switch", {"bypass": {"addresses": [f"{20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24" for i in range(0, 2 * MANY, 2)]}})
-            _compare(lab, daemon, f"{program}, {MANY:,} networks listed")
 
 
 def bench_throughput_wireguard(lab):
-    """TCP through WireGuard with the gate over without, also with 100,000 networks listed: at least 0.98"""
+    """TCP through WireGuard with the gate over without: at least 0.98"""
     daemon, server = lab.guarded()
     _measure(lab, daemon, server.process.pid, "wireguard-go")
 
