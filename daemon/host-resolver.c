@@ -85,7 +85,7 @@ void host_resolver_update(struct manager *manager)
 	if (is_let_go(manager))
 		return;
 	for (size_t i = 0; i < LIFECYCLE_TUNNELS_MAX; i++)
-		if (manager->tunnels[i].config && manager->tunnels[i].link_ready)
+		if (manager->tunnels[i].config && manager->tunnels[i].link_ready && manager->core.tunnels[i].wanted) /* not the one that makes way */
 			(void)host_resolver_set(manager, &manager->tunnels[i]);
 }
 

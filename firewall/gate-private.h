@@ -27,7 +27,7 @@ struct gate {
 	struct ruleset plan;    /* the last one applied */
 	uint64_t fingerprint;   /* of the kernel's table when it was seen to hold the plan */
 	uint64_t frame;         /* its objects then */
-	bool translates;        /* it has the chain that translates addresses, as last seen */
+	unsigned chains;        /* 1 << each that it has, as last seen */
 	uint64_t release_until; /* CLOCK_MONOTONIC usec, which stands still in sleep as the kernel's timeouts do; 0:
 	                           none */
 	uint64_t table;         /* the kernel's handle of the table last seen; 0: there was none */

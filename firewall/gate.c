@@ -171,9 +171,12 @@ static int read_by(int (*readback)(struct readback_socket *, struct readback *),
 static int read_table(struct gate *gate, struct readback *ret)
 {
 	int r = read_by(readback_read, gate, ret);
-	if (r == 0)
-		gate->translates = ret->chains[CHAIN_POSTROUTING].exists;
-	return r;
+	if (r < 0)
+		return r;
+	gate->chains = 0;
+	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++)
+		gate->chains |= (unsigned)ret->chains[chain].exists << chain;
+	return 0;
 }
 
 static uint64_t release_left(const struct gate *gate)
@@ -228,7 +231,7 @@ static int run_replacing(struct gate *gate, const struct ruleset *set)
 static int run_changing(struct gate *gate, const struct ruleset *set)
 {
 	_cleanup_text_ struct text text = TEXT_NULL;
-	ruleset_append(&text, set, gate->translates);
+	ruleset_append(&text, set, gate->chains);
 	return run(gate, text.bytes);
 }
 

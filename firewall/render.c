@@ -83,16 +83,18 @@ static void rule_1_loopback(struct render *r)
 {
 	add(r, INPUT, "1 loopback", "iif " LOOPBACK " accept");
 	add(r, OUTPUT, "1 loopback", "oif " LOOPBACK " accept");
-	add(r, REROUTE, "1 loopback", "oif " LOOPBACK " accept");
 }
 
 /*
  * What the chains that mark do is mark flows that are new, and what belongs to a flow that is marked (rule 8 marks those that it lets in). Only
- * questions for names are marked whatever their flow was (rule 5). Most packets are none of these, and pass all the rules at once.
+ * questions for names are marked whatever their flow was (rule 5). Most packets are none of these, and pass all the rules at once; the worker's come first,
+ * for they are the most where the tunnel's own are as large as its link takes, and the least to ask for.
  */
 static void rule_1_flows(struct render *r)
 {
+	add(r, REROUTE, "1 worker", "%s accept", r->is_mark[MARK_WORKER]);
 	add(r, REROUTE, "1 flows without a mark", "ct state established %s th dport != 53 accept", r->plain_flow);
+	add(r, REROUTE, "1 loopback", "oif " LOOPBACK " accept");
 	if (r->from_local)
 		add(r, PREROUTING, "1 flows without a mark", "ct state established %s accept", r->plain_flow);
 }
@@ -202,7 +204,6 @@ static void rule_2_worker(struct render *r)
 		if (tunnel->resolving)
 			worker_resolves(r, tunnel);
 	}
-	add(r, REROUTE, "2 worker", "%s accept", r->is_mark[MARK_WORKER]);
 }
 
 /*
@@ -925,6 +926,6 @@ char *gate_render(const struct gate_plan *plan)
 	if (render_plan(plan, &set, &reason) < 0)
 		return NULL;
 	struct text text = TEXT_NULL;
-	ruleset_append(&text, &set, false);
+	ruleset_append(&text, &set, 0);
 	return text_steal(&text);
 }

@@ -73,7 +73,9 @@ void ruleset_add(struct ruleset *set, enum gate_chain chain, const char *comment
 
 bool ruleset_has_chain(const struct ruleset *set, enum gate_chain chain)
 {
-	return chain != CHAIN_POSTROUTING || set->translates;
+	if (chain == CHAIN_POSTROUTING)
+		return set->translates;
+	return chain_definitions[chain].guards || set->chains[chain].rules.length > 0;
 }
 
 static const char *policy(const struct ruleset *set, enum gate_chain chain)
@@ -117,19 +119,19 @@ static void append_removal(struct text *text)
 	text_append(text, "add table inet %s\ndelete table inet %s\n", GATE_TABLE, GATE_TABLE);
 }
 
-void ruleset_append(struct text *text, const struct ruleset *set, bool translates)
+void ruleset_append(struct text *text, const struct ruleset *set, unsigned chains)
 {
 	if (!set->exists) {
 		append_removal(text);
 		return;
 	}
 	append_frame(text, set);
-	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++)
+	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++) {
+		const char *name = chain_definitions[chain].name;
 		if (ruleset_has_chain(set, chain))
-			text_append(text, "flush chain inet %s %s\n", GATE_TABLE, chain_definitions[chain].name);
-	if (translates && !set->translates) {
-		const char *name = chain_definitions[CHAIN_POSTROUTING].name;
-		text_append(text, "flush chain inet %s %s\ndelete chain inet %s %s\n", GATE_TABLE, name, GATE_TABLE, name);
+			text_append(text, "flush chain inet %s %s\n", GATE_TABLE, name);
+		else if (chains & 1u << chain)
+			text_append(text, "flush chain inet %s %s\ndelete chain inet %s %s\n", GATE_TABLE, name, GATE_TABLE, name);
 	}
 	append_rules(text, set);
 }

@@ -2,10 +2,10 @@
 #pragma once
 
 /*
- * A rendered gate: the rules of each chain as nft(8) text, and beside them what a read-back must find again. The chains
- * and objects of the table are the same in every state, but for the chain that translates addresses; only policies and rules differ. So one
- * transaction needs no more than `add` (which is idempotent), `flush chain` and rules, and what lives in the table (counters, the release)
- * survives it.
+ * A rendered gate: the rules of each chain as nft(8) text, and beside them what a read-back must find again. The objects of the table and the
+ * chains that guard are the same in every state; the others are there while they have something to do, for each costs every packet. So one
+ * transaction needs no more than `add` (which is idempotent), `flush chain`, rules, and `delete chain` for those that are known to be there, and
+ * what lives in the table (counters, the release) survives it.
  */
 
 #include <stdbool.h>
@@ -79,10 +79,10 @@ void ruleset_add(struct ruleset *set, enum gate_chain chain, const char *comment
 bool ruleset_has_chain(const struct ruleset *set, enum gate_chain chain);
 
 /*
- * Appends the transaction that makes the kernel hold SET, keeping what lives in a table of the same shape. TRANSLATES: the table there has
- * the chain that SET may lack; where it has not, the transaction fails with ENOENT.
+ * Appends the transaction that makes the kernel hold SET, keeping what lives in a table of the same shape. CHAINS: 1 << each that the table there
+ * has, which SET may lack; where it has one of those not, the transaction fails with ENOENT.
  */
-void ruleset_append(struct text *text, const struct ruleset *set, bool translates);
+void ruleset_append(struct text *text, const struct ruleset *set, unsigned chains);
 
 /* Appends the transaction that replaces whatever table stands there, whole; its sets are empty then. */
 void ruleset_append_replacing(struct text *text, const struct ruleset *set);

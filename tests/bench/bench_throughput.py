@@ -2,8 +2,7 @@
 """What the gate costs a user: TCP through a real tunnel with the gate (mode auto) over the same with none (mode off): a ratio within one run.
 
 Tunnel, server and both ends of the connection share one processor, so that what is compared is work: with two it would be hidden where the
-other side is the slower one. What else the machine does only ever slows: the quicker quarters are compared, and where the first rounds do
-not show the goal more are done.
+other side is the slower one. They go before whatever else the machine does, which only ever slows: the quicker quarters are compared.
 """
 
 import contextlib
@@ -22,16 +21,17 @@ GUARD = 0.75  # below it something broke, and not the machine was busy
 PORT = 5201
 BLOCK = 256 * 1024
 SEND_BUFFER = 256 * 1024  # less than a tunnel's queue takes: what is lost and sent again is the connection's luck
-TRANSFER = 4 << 20
-TURNS = 4  # transfers behind each change of the mode
-ROUNDS, SECONDS = 5, 5  # at least so many, then on for so long while the goal is not shown
-MANY = 100_000
+TRANSFER = 2 << 20
+TURNS = 3  # transfers behind each change of the mode
+ROUNDS, SECONDS = 3, 12  # at least so many, then on for so long
 
 
 def _pin(*pids):
+    """Lets them run on one processor, before all others that want it."""
     for pid in pids:
         for thread in map(int, os.listdir(f"/proc/{pid}/task")):
             os.sched_setaffinity(thread, {process.CLIENT})
+            os.setpriority(os.PRIO_PROCESS, thread, -20)
 
 
 def _receive(listener):
@@ -80,7 +80,7 @@ def _quick(samples):
     return statistics.quantiles(samples, n=4)[0]
 
 
-def _compare(lab, daemon, what):
+def _compare(lab, daemon, program):
     """Transfers with the gate and without in turn, and in going first."""
     took = {"off": [], "auto": []}
     begun = time.monotonic()
@@ -90,30 +90,23 @@ def _compare(lab, daemon, what):
             assert (daemon.table() is None) == (mode == "off")
             _transfer(lab)  # for warm caches
             took[mode] += [_transfer(lab) for _ in range(TURNS)]
-        ratio = _quick(took["off"]) / _quick(took["auto"])
-        if number >= ROUNDS and (ratio >= GOAL or time.monotonic() - begun > SECONDS):
+        if number >= ROUNDS and time.monotonic() - begun > SECONDS:
             break
+    ratio = _quick(took["off"]) / _quick(took["auto"])
     speeds = ", ".join(f"{mode} {TRANSFER / _quick(samples) / 1e6:.0f} MB/s" for mode, samples in took.items())
     by_pairs = statistics.median(off / auto for off, auto in zip(took["off"], took["auto"]))
-    lab.note(f"throughput through {what}, gate / none: {ratio:.3f} (goal: at least {GOAL}; median of {len(took['off'])} pairs {by_pairs:.3f}; {speeds})")
+    lab.note(f"throughput through {program}, gate / none: {ratio:.3f} (goal: at least {GOAL}; median of {len(took['off'])} pairs {by_pairs:.3f}; {speeds})")
     assert ratio >= GUARD, f"{ratio:.3f} is less than {GUARD}"
 
 
 def _measure(lab, daemon, server_pid, program):
-    everywhere = os.sched_getaffinity(0)
     with _receiver(lab) as receiver:
         _pin(server_pid, daemon.client_pid(program), receiver, os.getpid())
-        try:
-            _compare(lab, daemon, program)
-            if program == "wireguard-go":
-                daemon.api.patch("/kill-switch", {"bypass": {"addresses": [f"{20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.0/24" for i in range(0, 2 * MANY, 2)]}})
-                _compare(lab, daemon, f"{program}, {MANY:,} networks listed")
-        finally:
-            os.sched_setaffinity(0, everywhere)
+        _compare(lab, daemon, program)
 
 
 def bench_throughput_wireguard(lab):
-    """TCP through WireGuard with the gate over without, also with 100,000 networks listed: at least 0.98"""
+    """TCP through WireGuard with the gate over without: at least 0.98"""
     daemon, server = lab.guarded()
     _measure(lab, daemon, server.process.pid, "wireguard-go")
 

@@ -2,14 +2,16 @@
 
 /*
  * What the gate costs the traffic that it lets by: TCP over a tunnel's link (a veth pair, so that no cipher hides it) to another network
- * namespace. Six kinds of it, each between two namespaces of its own:
+ * namespace. Eight kinds of it, each between two namespaces of its own:
  *
  *   bare    without a table
  *   floor   with the gate's base chains and conntrack, without a rule on the way: what any nftables firewall that knows connections has to pay
- *   gate    through the gate as it is by default
- *   listed  through the gate with 100,000 networks listed: it translates addresses, and has the sets
+ *   gate    through the gate as it is by default, on a host without bridges
+ *   listed  through the gate of a host with bridges and 100,000 networks listed: it translates addresses, and has the sets and every chain
  *   host    through the least firewall that hosts have: a chain of input that accepts what is established
  *   beside  through both, as on a host that has one
+ *   link    without a table, over a link of 1 Gbit/s
+ *   gated   through the gate as it is by default, over such a link
  *
  * They take turns, and in going first, and both ends on one processor: what is compared is work. With two the figures tell how often the one
  * falls asleep before the other has something for it, which is decided by less than a gate costs. What else the machine does only ever slows: the
@@ -36,18 +38,19 @@
 
 #define MANY	 100000
 #define ROUNDS	 200
-#define WARM_UP	 6
+#define ON_LINKS 8 /* rounds of those that a link holds back */
 #define TRANSFER (32u << 20)
 #define BLOCK	 (256u << 10)
 #define PORT	 5201
-#define LINK	 "hf-home"
+#define DEVICE	 "hf-home"
 #define HERE	 "10.9.0.2" /* the tunnel's own, as its plan says: what comes in to another address takes longer */
 #define THERE	 "10.9.0.1"
 
 #define OF_BARE_MIN    0.98 /* the goal, which empty chains alone miss on veth, where there is nothing else to do */
 #define GUARD_OF_FLOOR 0.85 /* below it something broke, not the machine was busy */
 
-enum kind { BARE, FLOOR, GATE, LISTED, HOST, BESIDE, KINDS };
+enum kind { BARE, FLOOR, GATE, LISTED, HOST, BESIDE, LINK, GATED, KINDS };
+static const char *const names[KINDS] = {"bare", "floor", "gate", "listed", "host", "beside", "link", "gated"};
 
 static void run(const char *command)
 {
@@ -124,7 +127,7 @@ static double transfer(const struct side *side)
 
 static void make_link(pid_t peer)
 {
-	_cleanup_free_ char *make = text_format("ip link add " LINK " type veth peer name peer netns %d && ip addr add " HERE "/24 dev " LINK " && ip link set " LINK " up", peer);
+	_cleanup_free_ char *make = text_format("ip link add " DEVICE " type veth peer name peer netns %d && ip addr add " HERE "/24 dev " DEVICE " && ip link set " DEVICE " up", peer);
 	_cleanup_free_ char *other = text_format("nsenter -t %d -n sh -c 'ip addr add " THERE "/24 dev peer && ip link set peer up && ip link set lo up'", peer);
 	run(make);
 	run(other);
@@ -168,7 +171,7 @@ static void make_floor(void)
 	text_append(&text, "add table inet floor\n");
 	for (enum gate_chain chain = 0; chain < CHAIN_COUNT; chain++) {
 		const struct chain_definition *definition = &chain_definitions[chain];
-		if (!ruleset_has_chain(&(struct ruleset){}, chain))
+		if (!definition->guards && chain != CHAIN_REROUTE)
 			continue;
 		text_append(&text, "add chain inet floor %s { type %s hook %s priority %d; policy accept; }\n", definition->name,
 			definition->type, definition->hook, definition->priority);
@@ -182,6 +185,12 @@ static void make_host(void)
 	commit("add table inet host\n"
 	       "add chain inet host input { type filter hook input priority 0; policy drop; }\n"
 	       "add rule inet host input ct state established,related accept\n");
+}
+
+/* As a card of 1 Gbit/s: what waits for it waits in its queue. */
+static void slow_link(void)
+{
+	run("tc qdisc add dev " DEVICE " root tbf rate 1gbit burst 256k latency 20ms");
 }
 
 static void list_networks(struct gate *gate)
@@ -204,6 +213,8 @@ static struct gate *make_gate(enum kind kind)
 	if (kind == LISTED) {
 		plan.granted = 1u << GRANT_LISTED | 1u << GRANT_NETWORK | 1u << GRANT_HOST;
 		list_networks(gate);
+	} else {
+		plan.local_link_count = 0;
 	}
 	if (gate_apply(gate, &plan) < 0)
 		die(gate_error(gate));
@@ -224,40 +235,55 @@ static void print(const double quick[KINDS])
 	printf("throughput through the gate / without: %.3f (goal: at least %.2f)\n", quick[BARE] / quick[GATE], OF_BARE_MIN);
 	printf("throughput through the gate with 100,000 networks listed / without: %.3f (goal: at least %.2f)\n", quick[BARE] / quick[LISTED], OF_BARE_MIN);
 	printf("throughput beside a host's firewall, gate / none: %.3f (goal: at least %.2f)\n", quick[HOST] / quick[BESIDE], OF_BARE_MIN);
+	printf("throughput over a link of 1 Gbit/s, gate / none: %.3f (goal: at least %.2f)\n", quick[LINK] / quick[GATED], OF_BARE_MIN);
 	printf("  through empty chains / without           %.3f: what any nftables firewall with conntrack costs here\n", quick[BARE] / quick[FLOOR]);
 	printf("  through the gate / through empty chains  %.3f\n", quick[FLOOR] / quick[GATE]);
 	for (enum kind kind = 0; kind < KINDS; kind++)
-		printf("  %-6s %8.0f MB/s\n", (const char *const[]){"bare", "floor", "gate", "listed", "host", "beside"}[kind], TRANSFER / quick[kind]);
+		printf("  %-6s %8.0f MB/s\n", names[kind], TRANSFER / quick[kind]);
+}
+
+static void make_kind(enum kind kind, struct side *side, struct gate **gate)
+{
+	*side = make_side();
+	if (kind == FLOOR)
+		make_floor();
+	if (kind == HOST || kind == BESIDE)
+		make_host();
+	if (kind == LINK || kind == GATED)
+		slow_link();
+	if (kind == GATE || kind == LISTED || kind == BESIDE || kind == GATED)
+		*gate = make_gate(kind);
+}
+
+/* The lower quarters of the kinds from FIRST to before END, which take turns. */
+static void measure(const struct side sides[KINDS], enum kind first, enum kind end, unsigned rounds, double quick[KINDS])
+{
+	static double took[KINDS][ROUNDS];
+	unsigned count = end - first, warm_up = rounds / 30 + 1;
+	for (unsigned round = 0; round < warm_up + rounds; round++)
+		for (unsigned turn = 0; turn < count; turn++) {
+			enum kind kind = first + (round + turn) % count;
+			double usec = transfer(&sides[kind]);
+			if (round >= warm_up)
+				took[kind][round - warm_up] = usec;
+		}
+	for (enum kind kind = first; kind < end; kind++)
+		quick[kind] = quantile(took[kind], rounds, 25);
 }
 
 int main(void)
 {
-	static double took[KINDS][ROUNDS];
 	struct side sides[KINDS];
 	struct gate *gates[KINDS] = {};
-	stay_here();
-	for (enum kind kind = 0; kind < KINDS; kind++) {
-		sides[kind] = make_side();
-		if (kind == FLOOR)
-			make_floor();
-		if (kind == HOST || kind == BESIDE)
-			make_host();
-		if (kind == GATE || kind == LISTED || kind == BESIDE)
-			gates[kind] = make_gate(kind);
-	}
-	for (unsigned round = 0; round < WARM_UP + ROUNDS; round++)
-		for (unsigned turn = 0; turn < KINDS; turn++) {
-			enum kind kind = (round + turn) % KINDS;
-			double usec = transfer(&sides[kind]);
-			if (round >= WARM_UP)
-				took[kind][round - WARM_UP] = usec;
-		}
 	double quick[KINDS];
-	for (enum kind kind = 0; kind < KINDS; kind++) {
+	stay_here();
+	for (enum kind kind = 0; kind < KINDS; kind++)
+		make_kind(kind, &sides[kind], &gates[kind]);
+	measure(sides, 0, LINK, ROUNDS, quick);
+	measure(sides, LINK, KINDS, ON_LINKS, quick);
+	for (enum kind kind = 0; kind < KINDS; kind++)
 		if (gates[kind] && gate_verify(gates[kind]) < 0)
 			die("the gate did not stand all the while");
-		quick[kind] = quantile(took[kind], ROUNDS, 25);
-	}
 	print(quick);
 	for (enum kind kind = 0; kind < KINDS; kind++) {
 		gate_free(gates[kind]);

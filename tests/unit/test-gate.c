@@ -363,6 +363,20 @@ static void a_release_translates_addresses_while_it_lasts(void)
 	gate_free(gate);
 }
 
+static void a_bridge_has_a_chain_while_it_is_there(void)
+{
+	struct gate *gate = gate_with("closed-bare");
+	CU_ASSERT_FALSE(table_has("chain prerouting"));
+	for (unsigned i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(apply(gate, "closed"), 0);
+		CU_ASSERT_TRUE(table_has("chain prerouting"));
+		CU_ASSERT_EQUAL(apply(gate, "closed-bare"), 0);
+		CU_ASSERT_FALSE(table_has("chain prerouting"));
+		CU_ASSERT_EQUAL(gate_verify(gate), 0);
+	}
+	gate_free(gate);
+}
+
 static void a_release_outlives_changes_heals_and_the_daemon(void)
 {
 	struct watched watched;
@@ -433,6 +447,7 @@ static const struct test tests[] = {
         {"a release opens and the kernel ends it by itself", a_release_opens_and_the_kernel_ends_it_by_itself},
         {"a release can be taken back", a_release_can_be_taken_back},
         {"a release translates addresses while it lasts", a_release_translates_addresses_while_it_lasts},
+        {"a bridge has a chain while it is there", a_bridge_has_a_chain_while_it_is_there},
         {"a release outlives changes, heals and the daemon", a_release_outlives_changes_heals_and_the_daemon},
         {"a release without an end is not adopted", a_release_without_an_end_is_not_adopted},
         {"a release has its bounds", a_release_has_its_bounds},
