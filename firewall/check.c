@@ -14,6 +14,7 @@
 
 #include <string.h>
 
+#include "firewall/match.h"
 #include "util/text.h"
 
 #define ROOT_UID     0u
@@ -23,9 +24,6 @@
 #define HEADERS      20  /* UDP's 8 and DNS' 12 bytes */
 #define BESIDE       48  /* type and class, and an EDNS0 record with a cookie (RFC 6891, RFC 7873) */
 #define COUNTS       "@th,96,48 0x000100000000" /* one question, no answer, no authority */
-
-#define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
-#define REPLY           "ct state established ct direction reply"
 
 /* ---- the name ---- */
 
@@ -134,5 +132,5 @@ void check_masquerade(struct ruleset *set, const struct gate_check *check, const
 	if (check->port == 0 || !check->name)
 		return;
 	set->translates = true;
-	ruleset_add(set, CHAIN_POSTROUTING, "5 connectivity check's name", "%s oifname != \"" GATE_LINK_PREFIX "*\" masquerade", words->is_mark);
+	ruleset_add(set, CHAIN_POSTROUTING, "5 connectivity check's name", "%s " NOT_INTO_TUNNEL " masquerade", words->is_mark);
 }

@@ -15,10 +15,6 @@
 
 #include "firewall/match.h"
 
-#define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
-#define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
-#define TCP_OR_UDP      "meta l4proto { 6, 17 }"
-#define DNS_PORTS       "{ 53, 853 }"
 #define IN_REPLY        "ct direction reply"
 #define ADDRESSES       (1u << GRANT_LISTED | 1u << GRANT_NETWORK | 1u << GRANT_HOST | 1u << GRANT_NAMES)
 

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Addresses, networks and links as the words of a rule. Pure. */
+/* Addresses, networks and links as the words of a rule, and the words that several rules have. Pure. */
 
 #include <net/if.h>
 
+#include "firewall/gate.h"
 #include "util/address.h"
 
 #define LINKS_MAX 256 /* uplinks, and local links, that are told apart; more are left out, that is, closed */
 
-#define FIRST_OF_FLOW "ct state new ct status and 0x8 == 0" /* IPS_CONFIRMED: nothing of the flow has left yet */
+#define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
+#define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
+#define TCP_OR_UDP      "meta l4proto { 6, 17 }"
+#define DNS_PORTS       "{ 53, 853 }"
+#define REPLY           "ct state established ct direction reply"
+#define FIRST_OF_FLOW   "ct state new ct status and 0x8 == 0" /* IPS_CONFIRMED: nothing of the flow has left yet */
 
 struct names {
 	const char *names[2 * LINKS_MAX];

@@ -28,18 +28,13 @@
 #include "firewall/name.h"
 #include "firewall/plan.h"
 
-#define NOT_INTO_TUNNEL "oifname != \"" GATE_LINK_PREFIX "*\""
-#define NOT_FROM_TUNNEL "iifname != \"" GATE_LINK_PREFIX "*\""
 #define LOOPBACK        "1" /* LOOPBACK_IFINDEX: the kernel's own, in every namespace; a number is sooner compared than a name */
-#define TCP_OR_UDP      "meta l4proto { 6, 17 }"
-#define DNS_PORTS       "{ 53, 853 }"
 #define NO_DNS          TCP_OR_UDP " th dport != " DNS_PORTS
 #define NOT_TO_PORTS    "th dport != 53 th dport != 853" /* sooner told than by sets; of protocols without ports it takes most, and rule 6 the rest */
 #define TO_DNS          TCP_OR_UDP " th dport " DNS_PORTS
 #define FROM_DNS        TCP_OR_UDP " th sport " DNS_PORTS
 #define TO_DNS_BY_ANY   "meta l4proto { 6, 17, 33, 132, 136 } th dport " DNS_PORTS /* DCCP, SCTP and UDP-Lite have ports too */
 #define ESTABLISHED     "ct state established,related"
-#define REPLY           "ct state established ct direction reply"
 #define RELEASED        "meta nfproto @" RELEASED_SET
 #define REFUSE_OUT      "counter name \"blocked_out\" reject with icmpx admin-prohibited"
 #define REFUSE_FORWARD  "counter name \"blocked_forward\" reject with icmpx admin-prohibited"
