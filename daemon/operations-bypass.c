@@ -85,10 +85,7 @@ static void read_program(json_object *value, const char *pointer, void *ret, str
 {
 	const char *label = json_object_get_string(value);
 	size_t length = (size_t)json_object_get_string_len(value);
-	bool clean = true;
-	for (size_t i = 0; i < length; i++)
-		clean &= (unsigned char)label[i] >= 0x20 && label[i] != 0x7f;
-	if (length == 0 || length > LABEL_MAX || !clean)
+	if (length == 0 || length > LABEL_MAX || text_has_control(label, length))
 		problems_error(problems, pointer, value, "must be the program's name, 1 to %d bytes, and no control characters", LABEL_MAX);
 	else
 		take(ret, BYPASS_PROGRAM, text_dup(label));

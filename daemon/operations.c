@@ -250,10 +250,10 @@ static const char *text_fault(json_object *value)
 	if (!json_object_is_type(value, json_type_string))
 		return NULL;
 	const char *text = json_object_get_string(value);
-	for (size_t i = 0; i < (size_t)json_object_get_string_len(value); i++)
-		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-			return text[i] ? "holds a control character" : "holds a NUL character";
-	return NULL;
+	size_t length = (size_t)json_object_get_string_len(value);
+	if (memchr(text, '\0', length))
+		return "holds a NUL character";
+	return text_has_control(text, length) ? "holds a control character" : NULL;
 }
 
 static const struct parameter *find_parameter(const struct operation *operation, const char *name)

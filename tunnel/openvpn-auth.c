@@ -20,14 +20,6 @@
 #define KEY     "Private Key"
 #define DYNAMIC "CRV1:"
 
-static bool has_control(const char *text)
-{
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			return true;
-	return false;
-}
-
 /* ---- challenges ---- */
 
 bool openvpn_is_challenge(const char *reason)
@@ -58,7 +50,7 @@ static bool decode_name(const char *base64, char ret[OPENVPN_ID_MAX])
 		count--; /* a padding's bytes are counted, too */
 	bytes[count > 0 ? count : 0] = 0;
 	memcpy(ret, bytes, sizeof bytes);
-	return count > 0 && strlen(ret) == (size_t)count && !has_control(ret);
+	return count > 0 && strlen(ret) == (size_t)count && !text_has_control(ret, (size_t)count);
 }
 
 /* "CRV1:R,E:ID:dXNlcg==:the question, which may hold colons" */
@@ -71,7 +63,7 @@ bool openvpn_challenge_read(struct openvpn_challenge *ret, const char *reason)
 	const char *at = reason + strlen(DYNAMIC);
 	if (!take_part(&at, flags) || !take_part(&at, challenge.id) || !take_part(&at, user))
 		return false;
-	if (!challenge.id[0] || has_control(challenge.id) || !decode_name(user, challenge.username))
+	if (!challenge.id[0] || text_has_control(challenge.id, strlen(challenge.id)) || !decode_name(user, challenge.username))
 		return false;
 	challenge.unanswered = !strchr(flags, 'R');
 	challenge.question.echo = strchr(flags, 'E');

@@ -126,10 +126,7 @@ static const char *wrong_line(const char *text, size_t max)
 {
 	if (!*text || strlen(text) > max)
 		return "is empty, or too long";
-	for (const unsigned char *at = (const unsigned char *)text; *at; at++)
-		if (*at < 0x20 || *at == 0x7f)
-			return "holds control characters";
-	return NULL;
+	return text_has_control(text, strlen(text)) ? "holds control characters" : NULL;
 }
 
 static const char *wrong_choice(const struct openvpn_option *option, const char *text)

@@ -163,3 +163,11 @@ bool text_is_utf8(const char *bytes, size_t length)
 			return false;
 	return true;
 }
+
+bool text_has_control(const char *bytes, size_t length)
+{
+	for (size_t i = 0; i < length; i++)
+		if ((unsigned char)bytes[i] < 0x20 || bytes[i] == 0x7f)
+			return true;
+	return false;
+}

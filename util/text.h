@@ -18,6 +18,8 @@ void *xcalloc(size_t count, size_t size);
 
 /* Whether LENGTH BYTES are UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool text_is_utf8(const char *bytes, size_t length);
+/* Whether it is more than one line to whoever reads or logs it: a control character of ASCII (below 0x20, or 0x7f), NUL included, stands in it. */
+bool text_has_control(const char *bytes, size_t length);
 
 char *text_dup(const char *string); /* NULL gives NULL */
 char *text_ndup(const char *bytes, size_t length);

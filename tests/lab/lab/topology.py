@@ -45,7 +45,8 @@ _HOSTS = {
 
 _ROUTER = [
     "link add br0 type bridge",
-    *(f"link add {name}0 type veth peer name eth0 netns {name}" for name in _HOSTS),
+    # Not at random: of four bytes that can all be printed dhclient's lease file makes a text, and stumbles over a quotation mark in it.
+    *(f"link add {name}0 type veth peer name eth0 address 02:00:5e:00:01:{number:02x} netns {name}" for number, name in enumerate(_HOSTS, 1)),
     "link set client0 master br0 up",
     "link set lan0 master br0 up",
     "link set server0 up",
